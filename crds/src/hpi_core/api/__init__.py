@@ -1,0 +1,1 @@
+"""The kinds of the group `hpi.paddlex.io`, as pydantic models."""
