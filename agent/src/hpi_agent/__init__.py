@@ -1,0 +1,1 @@
+"""The hands of the project: detects hardware, holds engines and serves inference on one node."""

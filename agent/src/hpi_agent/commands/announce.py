@@ -1,0 +1,68 @@
+"""What `hpi-agent serve` tells: tables and sentences for people on stderr, JSON lines for programs on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """Speaks for one server."""
+
+    output: str
+    """`text` or `json`."""
+    url: str
+    name: str
+    not_applicable: tuple[str, ...]
+
+    def starting(self) -> None:
+        """Say what was asked that this machine cannot honour, and that loading has begun."""
+        if self.output == "json":
+            self._line("starting", {"pipeline": self.name, "url": self.url, "notApplicable": list(self.not_applicable)})
+            return
+        for path in self.not_applicable:
+            self._print(f"{path}: not applicable here; only a cluster honours it")
+        self._print(f"pipeline {self.name}: loading its models …")
+
+    def announce(self, event: str, facts: dict[str, Any]) -> None:
+        """Tell of one event of the server."""
+        if self.output == "json":
+            self._line(event, facts)
+            if event == "ready":
+                self._line("listening", {"url": self.url})
+        elif event == "ready":
+            self._show_engines(facts)
+        elif event == "replaced":
+            self._print(f"the worker is replaced (time {facts['restarts']}); requests wait meanwhile")
+        elif event == "draining":
+            self._print(f"draining: {facts['requests']} request(s) left")
+
+    def _show_engines(self, facts: dict[str, Any]) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("MODEL", "ENGINE", "PRECISION", "THREADS", "LOADED IN", "WHY"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading in ("THREADS", "LOADED IN") else "left")
+        for model in facts["models"]:
+            engine = f"{model['backend']} {model['version'].split('-')[0]}"
+            loaded = f"{model['loadSeconds'] * 1e3:.0f} ms"
+            table.add_row(model["name"], engine, model["precision"], str(model["threads"]), loaded, model["reason"])
+        # A pipe has no width; a table cut to 80 columns would lose what it is for.
+        console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
+        console.print(table)
+        for model in facts["models"]:
+            for rejected in model["rejected"]:
+                self._print(f"{model['name']}: not on {rejected['backend']}: {rejected['reason']}")
+        seconds = sum(facts["startSeconds"].values())
+        self._print(f"ready after {seconds:.1f} s: a real inference passed on every engine")
+        self._print(f"listening on {self.url}   POST /ocr   GET /health /v2/health/ready /engines /metrics")
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def _line(self, event: str, facts: dict[str, Any]) -> None:
+        print(json.dumps({"event": event, **facts}, ensure_ascii=False), flush=True)

@@ -1,0 +1,96 @@
+"""`hpi-agent serve -f FILE`: serve one HPIPipeline on this machine, without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hpi_core.errors import Refused
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("serve", help="serve a pipeline on this machine", description=__doc__)
+    add_file_argument(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="port, 0 for any free one (default: %(default)s)")
+    add_store_argument(parser)
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="events for people, or JSON lines on stdout"
+    )
+
+
+def add_file_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `-f FILE`."""
+    parser.add_argument("-f", "--file", required=True, metavar="FILE", help="manifest of an HPIPipeline; - is stdin")
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--store DIR`."""
+    parser.add_argument("--store", type=Path, metavar="DIR", help="the store (default: $HPI_STORE, else ~/.cache/hpi)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def read_manifest(file: str) -> str:
+    """Return the text of a manifest.
+
+    Raises:
+        Refused: The file cannot be read as UTF-8 text, or is larger than a manifest may be.
+    """
+    from hpi_core.api.manifest import MAX_MANIFEST_BYTES
+
+    try:
+        if file == "-":
+            return sys.stdin.read(MAX_MANIFEST_BYTES + 1)
+        with Path(file).open(encoding="utf-8") as stream:
+            return stream.read(MAX_MANIFEST_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; return the exit code."""
+    from hpi_agent.discovery import cpu_allowance
+    from hpi_agent.serve.supervisor import Worker, WorkerCommand
+    from hpi_agent.store.directory import default_store_root
+    from hpi_core.api.manifest import read_pipeline
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    text = read_manifest(arguments.file)
+    manifest = read_pipeline(text, arguments.file)
+    store = (arguments.store or default_store_root(dict(os.environ))).absolute()
+    allowance = cpu_allowance()
+    start = {"manifest": text, "where": arguments.file, "store": str(store), "threads": allowance.whole_cores}
+    command = WorkerCommand(start, manifest.spec.build.timeout_seconds)
+    # The worker loads while everything below is imported: starting it first saves that time.
+    first = Worker.spawn(command)
+    try:
+        return _serve(arguments, manifest, first, command)
+    finally:
+        if first.process.poll() is None:
+            first.process.kill()
+            first.process.wait()
+
+
+def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any) -> int:
+    from hpi_agent.commands.announce import Announcer
+    from hpi_agent.pipelines.effective import effective
+    from hpi_agent.serve.served import registry_config
+    from hpi_agent.serve.server import Address, bind, run_server
+
+    plan = effective(manifest, registry_config)
+    listening = bind(Address(arguments.host, arguments.port))
+    host, port = listening.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    announcer = Announcer(arguments.output, url, plan.name, plan.not_applicable)
+    announcer.starting()
+    return run_server(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce)

@@ -1,0 +1,334 @@
+"""HPIPipeline → the effective PaddleX configuration of one machine, and what is not applicable here (pure)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from hpi_core.api.manifest import did_you_mean
+from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, HPIPipeline, Inference, ModelSource, Module
+from hpi_core.errors import InvalidManifest
+
+JsonObject = dict[str, Any]
+
+SELECTORS: Final = frozenset({"use_hpip", "hpi_config", "engine", "engine_config"})
+"""Keys that choose and set up an engine, allowed at every level of a pipeline's YAML."""
+
+MODEL_KEYS: Final = frozenset({"module_name", "model_name", "model_dir", "batch_size"}) | SELECTORS
+
+KNOWN_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "": frozenset(
+        {
+            "pipeline_name",
+            "text_type",
+            "use_doc_preprocessor",
+            "use_textline_orientation",
+            "batch_size",
+            "SubModules",
+            "SubPipelines",
+            "Serving",
+        }
+    )
+    | SELECTORS,
+    "SubModules": frozenset({"TextDetection", "TextRecognition", "TextLineOrientation"}),
+    "SubModules.TextDetection": MODEL_KEYS
+    | {"limit_side_len", "limit_type", "max_side_limit", "thresh", "box_thresh", "unclip_ratio", "input_shape"},
+    "SubModules.TextRecognition": MODEL_KEYS | {"score_thresh", "return_word_box", "input_shape"},
+    "SubModules.TextLineOrientation": MODEL_KEYS,
+    "SubPipelines": frozenset({"DocPreprocessor"}),
+    "SubPipelines.DocPreprocessor": frozenset(
+        {"pipeline_name", "use_doc_orientation_classify", "use_doc_unwarping", "batch_size", "SubModules"}
+    )
+    | SELECTORS,
+    "SubPipelines.DocPreprocessor.SubModules": frozenset({"DocOrientationClassify", "DocUnwarping"}),
+    "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify": MODEL_KEYS,
+    "SubPipelines.DocPreprocessor.SubModules.DocUnwarping": MODEL_KEYS,
+    "Serving": frozenset({"visualize"}),
+}
+"""What PaddleX's OCR pipeline reads of its YAML (paddlex 3.7.2, `inference/pipelines/ocr/pipeline.py` and
+`doc_preprocessor/pipeline.py`). PaddleX drops every other key in silence; here it is an error."""
+
+SWITCHES: Final[Mapping[str, str]] = {
+    "SubModules.TextLineOrientation": "use_textline_orientation",
+    "SubPipelines.DocPreprocessor": "use_doc_preprocessor",
+    "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify": "use_doc_orientation_classify",
+    "SubPipelines.DocPreprocessor.SubModules.DocUnwarping": "use_doc_unwarping",
+}
+"""Parts of the OCR pipeline that are built only when a switch of their parent says so (PaddleX's default: true)."""
+
+TEXT_TYPES: Final = ("general", "seal")
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """One model that has to be there before the pipeline can be built."""
+
+    path: str
+    """Where it stands in the pipeline's YAML; for a single module, the module's name."""
+    name: str
+    source: str
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Effective:
+    """What one machine runs for one HPIPipeline."""
+
+    name: str
+    """Name of the object."""
+    pipeline_name: str | None
+    """PaddleX's pipeline, or None for a single module."""
+    config: JsonObject
+    """PaddleX's YAML with the settings of the spec in it; models have no `model_dir` yet. Empty for a single module."""
+    models: tuple[ModelUse, ...]
+    device: str
+    hpi_config: JsonObject | None
+    visualize: bool
+    """Whether answers carry pictures when a request does not say."""
+    not_applicable: tuple[str, ...]
+    """One line per field that is set and that only a cluster can honour."""
+
+    def with_directories(self, directories: Mapping[str, str]) -> JsonObject:
+        """Return the configuration with `model_dir` set from a mapping of model paths to directories."""
+        config = copy.deepcopy(self.config)
+        for path, directory in directories.items():
+            _at(config, path)["model_dir"] = directory
+        return config
+
+
+def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None]) -> Effective:
+    """Return what one machine runs for a manifest.
+
+    Args:
+        manifest: A checked manifest.
+        registry: Returns the YAML of a pipeline of PaddleX's registry by name, or None.
+
+    Raises:
+        InvalidManifest: A setting would change the answer and cannot be honoured here; every problem is listed.
+    """
+    spec = manifest.spec
+    where = f"HPIPipeline {manifest.metadata.name}"
+    problems = list(_unsupported(spec.inference, "spec.inference"))
+    not_applicable = tuple(_not_applicable(manifest))
+    if spec.module is not None:
+        problems += _module_problems(spec.module.model)
+        _raise(where, problems)
+        source = spec.module.model
+        use = ModelUse(spec.module.name, source.name, source.source or "", source.digest)
+        return Effective(
+            manifest.metadata.name,
+            None,
+            {},
+            (use,),
+            spec.inference.device or "cpu",
+            _hpi_config(spec.inference),
+            False,
+            not_applicable,
+        )
+    config = _base_config(manifest, registry, problems)
+    _raise(where, problems)
+    for index, module in enumerate(spec.modules):
+        problems += _apply_module(config, module, f"spec.modules[{index}]")
+    problems += _check_tree(config)
+    problems += _missing(config)
+    _raise(where, problems)
+    models = tuple(_models(config, spec.modules, problems))
+    _raise(where, problems)
+    return Effective(
+        manifest.metadata.name,
+        config["pipeline_name"],
+        config,
+        models,
+        spec.inference.device or "cpu",
+        _hpi_config(spec.inference),
+        bool(config.get("Serving", {}).get("visualize", True)),
+        not_applicable,
+    )
+
+
+def _raise(where: str, problems: list[str]) -> None:
+    if problems:
+        raise InvalidManifest(where, problems)
+
+
+def _not_applicable(manifest: HPIPipeline) -> Iterator[str]:
+    written = manifest.spec.model_dump(by_alias=True, exclude_unset=True)
+    for name in CLUSTER_ONLY:
+        if name in written:
+            yield f"spec.{name}"
+    if manifest.metadata.namespace is not None:
+        yield "metadata.namespace"
+
+
+def _unsupported(inference: Inference, path: str) -> Iterator[str]:
+    if inference.use_hpip is False:
+        yield f"{path}.useHpip: must not be false here: this release serves every model by high-performance inference"
+    if inference.device not in (None, "cpu"):
+        yield f"{path}.device: must be 'cpu' in this release, got {inference.device!r}"
+
+
+def _hpi_config(inference: Inference) -> JsonObject | None:
+    return None if inference.hpi_config is None else inference.hpi_config.to_paddlex()
+
+
+def _module_problems(model: ModelSource) -> Iterator[str]:
+    if model.source is None:
+        yield "spec.module.model.source: is required: model hubs are served by a later release"
+
+
+def _base_config(
+    manifest: HPIPipeline, registry: Callable[[str], JsonObject | None], problems: list[str]
+) -> JsonObject:
+    spec = manifest.spec
+    if spec.config is not None and spec.config.inline is None:
+        problems.append("spec.config.configMapKeyRef: needs a cluster; write the YAML under spec.config.inline")
+        return {}
+    config = (
+        copy.deepcopy(spec.config.inline)
+        if spec.config is not None and spec.config.inline is not None
+        else registry(spec.pipeline or "")
+    )
+    if config is None:
+        advice = did_you_mean(spec.pipeline or "", ["OCR"], []) or "; this release serves 'OCR'"
+        problems.append(f"spec.pipeline: {spec.pipeline!r} is not in PaddleX's registry{advice}")
+        return {}
+    if config.get("pipeline_name") != "OCR":
+        place = "spec.pipeline" if spec.config is None else "config pipeline_name"
+        problems.append(f"{place}: this release serves the pipeline 'OCR', got {config.get('pipeline_name')!r}")
+    return config
+
+
+def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[str]:
+    try:
+        target = _at(config, module.path)
+    except KeyError:
+        paths = sorted(path for path, _ in _walk_models(config))
+        yield f"{where}.path: the pipeline has no {module.path!r}{did_you_mean(module.path, paths)}"
+        return
+    switch = _switched_off_by(config, module.path)
+    if switch is not None:
+        yield (
+            f"{where}: its settings would be ignored, because {switch} is false and {module.path} is not built; "
+            f"take the entry out, or set {switch} to true"
+        )
+    if module.model is not None:
+        target["model_name"] = module.model.name
+    if module.inference is None:
+        return
+    yield from _unsupported(module.inference, f"{where}.inference")
+    if module.inference.device is not None:
+        yield f"{where}.inference.device: must be set in spec.inference: PaddleX has one device for a pipeline"
+    if module.inference.use_hpip is not None:
+        target["use_hpip"] = module.inference.use_hpip
+    if module.inference.engine is not None:
+        target["engine"] = module.inference.engine
+    settings = _hpi_config(module.inference)
+    if settings is not None:
+        target["hpi_config"] = settings
+
+
+def _at(config: JsonObject, path: str) -> JsonObject:
+    here: Any = config
+    for part in path.split("."):
+        here = here[part]
+        if not isinstance(here, dict):
+            raise KeyError(path)
+    inner: JsonObject = here
+    return inner
+
+
+def _walk(tree: JsonObject, path: str = "") -> Iterator[tuple[str, JsonObject]]:
+    yield path, tree
+    for key, value in tree.items():
+        inner = f"{path}.{key}" if path else key
+        if inner in KNOWN_KEYS and isinstance(value, dict):
+            yield from _walk(value, inner)
+
+
+def _walk_models(config: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    return ((path, tree) for path, tree in _walk(config) if "model_name" in KNOWN_KEYS.get(path, ()))
+
+
+def _check_tree(config: JsonObject) -> Iterator[str]:
+    for path, tree in _walk(config):
+        known = KNOWN_KEYS[path]
+        for key, value in tree.items():
+            place = f"config {path}.{key}" if path else f"config {key}"
+            if key not in known:
+                yield f"{place}: is not a key of PaddleX's OCR pipeline{did_you_mean(key, sorted(known))}"
+            elif f"{path}.{key}".lstrip(".") in KNOWN_KEYS and not isinstance(value, dict):
+                yield f"{place}: must be a mapping, got {type(value).__name__}"
+        yield from _check_selectors(tree, f"config {path}." if path else "config ")
+
+
+def _missing(config: JsonObject) -> Iterator[str]:
+    """Yield what PaddleX needs and does not find; it would fail with words about its own code."""
+    if config.get("text_type") not in TEXT_TYPES:
+        yield f"config text_type: must be one of {list(TEXT_TYPES)}, got {config.get('text_type')!r}"
+    for path in (path for path, known in KNOWN_KEYS.items() if "model_name" in known):
+        try:
+            if _switched_off_by(config, path) is None:
+                _at(config, path)
+        except KeyError:
+            switches = [switch for place, switch in SWITCHES.items() if f"{path}.".startswith(f"{place}.")]
+            unless = f", unless {' or '.join(switches)} is false" if switches else ""
+            yield f"config: PaddleX's OCR pipeline needs {path}{unless}"
+
+
+def _check_selectors(tree: JsonObject, place: str) -> Iterator[str]:
+    # PaddleX asks for the truth of what stands there, so null, 0 and '' would switch it off as well.
+    if tree.get("use_hpip", True) is not True:
+        yield (
+            f"{place}use_hpip: must be true or absent, got {tree['use_hpip']!r}: this release serves every model by "
+            "high-performance inference"
+        )
+    if tree.get("engine") not in (None, "hpi"):
+        yield f"{place}engine: must be 'hpi' or absent in this release, got {tree['engine']!r}"
+    if tree.get("engine_config") is not None:
+        yield f"{place}engine_config: is not used in this release; write the settings under hpi_config"
+    if not isinstance(tree.get("hpi_config", {}), dict | None):
+        yield f"{place}hpi_config: must be a mapping, got {type(tree['hpi_config']).__name__}"
+    for switch in (*SWITCHES.values(), "visualize"):
+        if not isinstance(tree.get(switch, True), bool):
+            yield f"{place}{switch}: must be true or false, got {tree[switch]!r}"
+
+
+def _models(config: JsonObject, modules: tuple[Module, ...], problems: list[str]) -> Iterator[ModelUse]:
+    given = {module.path: module.model for module in modules if module.model is not None}
+    for path, tree in _walk_models(config):
+        if _switched_off_by(config, path) is not None:
+            continue
+        model = given.get(path)
+        directory = tree.pop("model_dir", None)
+        if not isinstance(tree.get("model_name"), str):
+            problems.append(f"config {path}.model_name: must be the name of a model, got {tree.get('model_name')!r}")
+            continue
+        if directory is not None and not (isinstance(directory, str) and directory.startswith("/")):
+            problems.append(f"config {path}.model_dir: must be an absolute path, got {directory!r}")
+            continue
+        if model is not None and model.source is not None and directory is not None:
+            problems.append(f"config {path}.model_dir: must not be set when spec.modules gives a source for {path}")
+        source = model.source if model is not None and model.source is not None else None
+        if source is None and directory is not None:
+            source = f"file://{quote(directory)}"
+        if source is None:
+            problems.append(
+                f"config {path}: the model {tree['model_name']!r} has no source, and model hubs come with a later "
+                f"release; give it one: spec.modules: [{{path: {path}, model: {{name: …, source: …}}}}]"
+            )
+            continue
+        yield ModelUse(path, tree["model_name"], source, None if model is None else model.digest)
+
+
+def _switched_off_by(config: JsonObject, path: str) -> str | None:
+    """Return the switch above a model because of which PaddleX does not build it, or None: it is built."""
+    parts = path.split(".")
+    for end in range(2, len(parts) + 1, 2):
+        switch = SWITCHES.get(".".join(parts[:end]))
+        parent = _at(config, ".".join(parts[: end - 2])) if end > 2 else config
+        if switch is not None and parent.get(switch, True) is False:
+            return switch
+    return None

@@ -1,0 +1,271 @@
+"""PaddleX as the library of pipelines, with our engines in place of its `hpi` engine; the only importer of `paddlex`.
+
+No file of PaddleX is patched and `ultra-infer` is not installed. PaddleX's registry refuses a second engine called
+`hpi`, so the entry is taken out and a subclass of the same class takes its place. Two doors ask for ultra-infer: the
+engine's `ensure_environment` and the runner's constructor; both are overridden. Everything here is written against one
+version of PaddleX and refuses any other; `tests/engines/test_paddlex_contract.py` fails when upstream moves.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from hpi_agent.engines.shelf import Shelf, Shelved, read_wish
+from hpi_core.errors import Refused, Stop, TooLarge
+
+PADDLEX_VERSION: Final = "3.7.2"
+
+ENGINE_KEYS: Final = {"model_name", "device_type", "device_id", "hpi_info"}
+"""Keys that PaddleX itself adds to an engine's settings."""
+
+FONT_VARIABLE: Final = "PADDLE_PDX_LOCAL_FONT_FILE_PATH"
+
+
+def activate(shelf: Shelf, cache_home: Path) -> None:
+    """Make PaddleX load every model of its `hpi` engine from a shelf; a second call changes the shelf.
+
+    Args:
+        shelf: Loads and keeps the engines.
+        cache_home: Folder for what PaddleX writes on import; its default, the home directory, may be read-only.
+
+    Raises:
+        Stop: PaddleX is missing, has another version, or was imported before the activation.
+    """
+    installed = installed_version()
+    if installed != PADDLEX_VERSION:
+        raise Stop(
+            f"this release is written against paddlex {PADDLEX_VERSION}, found {installed or 'none'}; "
+            f"install it: pip install 'paddlex[ocr-core]=={PADDLEX_VERSION}'"
+        )
+    os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
+    os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(cache_home))
+    font = find_font()
+    if font is not None:
+        os.environ.setdefault(FONT_VARIABLE, str(font))
+    _HeadlessOpenCV.install()
+    # PaddleX tells every model and picture on standard error, in colours; the server tells the same once, in a table.
+    # A filter, because PaddleX sets the level itself when it is imported.
+    logging.getLogger("paddlex").addFilter(lambda record: record.levelno >= logging.ERROR)
+    _take_over(shelf)
+
+
+def installed_version() -> str | None:
+    """Return the version of PaddleX, or None; PaddleX is not imported."""
+    try:
+        return importlib.metadata.version("paddlex")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def registry_pipeline(name: str) -> Path | None:
+    """Return the YAML file of a pipeline of PaddleX's registry, or None; PaddleX is not imported."""
+    spec = importlib.util.find_spec("paddlex")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / "configs" / "pipelines"
+    path = folder / f"{name}.yaml"
+    return path if path.is_file() and path.parent == folder else None
+
+
+def registry_names() -> list[str]:
+    """Return the names of all pipelines in PaddleX's registry; PaddleX is not imported."""
+    spec = importlib.util.find_spec("paddlex")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    folder = Path(next(iter(spec.submodule_search_locations))) / "configs" / "pipelines"
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find_font() -> Path | None:
+    """Return the font for PaddleX's result pictures, or None: the user's, else DejaVu Sans from matplotlib's wheel.
+
+    Without one PaddleX would download a font while it answers a request.
+    """
+    chosen = os.environ.get(FONT_VARIABLE)
+    if chosen:
+        return Path(chosen) if Path(chosen).is_file() else None
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(next(iter(spec.submodule_search_locations))) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return path if path.is_file() else None
+
+
+def create_pipeline(config: Mapping[str, Any], *, device: str, hpi_config: Mapping[str, Any] | None) -> Any:
+    """Return PaddleX's pipeline of a configuration, every model of it on our engines.
+
+    Args:
+        config: A pipeline YAML as a dictionary, with `model_dir` set for every model.
+        device: PaddleX's device string.
+        hpi_config: Settings of the whole pipeline, or None for those of the configuration.
+    """
+    import paddlex
+
+    return paddlex.create_pipeline(
+        config=dict(config), device=device, use_hpip=True, hpi_config=None if hpi_config is None else dict(hpi_config)
+    )
+
+
+def create_model(name: str, directory: Path, *, device: str, hpi_config: Mapping[str, Any] | None) -> Any:
+    """Return PaddleX's predictor of one model on our engine."""
+    import paddlex
+
+    return paddlex.create_model(
+        model_name=name,
+        model_dir=str(directory),
+        device=device,
+        use_hpip=True,
+        hpi_config=None if hpi_config is None else dict(hpi_config),
+    )
+
+
+def read_pdf(file: bytes, max_pages: int) -> tuple[list[Any], dict[str, Any]]:
+    """Return the pages of a PDF as BGR images, rendered by PaddleX itself, and PaddleX's `dataInfo`.
+
+    Raises:
+        Refused: The bytes are not a PDF that can be rendered.
+        TooLarge: There are more pages than allowed; PaddleX would drop the rest in silence.
+    """
+    import pypdfium2
+    from paddlex.inference.serving.infra import utils as paddlex_files
+
+    try:
+        document = pypdfium2.PdfDocument(file)
+        pages = len(document)
+        document.close()
+        if pages > max_pages:
+            raise TooLarge(f"the document has {pages} pages; at most {max_pages} are read. Send it in parts")
+        images, info = paddlex_files.read_pdf(file)
+    except paddlex_files.ImageTooLargeError as error:
+        raise TooLarge(str(error)) from None
+    except pypdfium2.PdfiumError as error:
+        raise Refused(f"the file cannot be read as PDF: {error}") from None
+    return images, info.model_dump()
+
+
+def _take_over(shelf: Shelf) -> None:
+    from paddlex.inference.models import _get_inference_engine
+    from paddlex.inference.models.engines import InferenceEngine
+
+    engines = InferenceEngine.all()
+    ours = _engine_class()
+    if engines.get("hpi") is not ours:
+        engines.pop("hpi", None)
+        engines["hpi"] = ours
+        # PaddleX remembers engine objects by name; one made before the activation would stay in use.
+        _get_inference_engine.cache_clear()
+    ours.shelf = shelf
+
+
+@lru_cache(maxsize=1)
+def _engine_class() -> Any:
+    """Return our subclass of PaddleX's `hpi` engine; made once, because making it registers it."""
+    from paddlex.inference.models.engines import InferenceEngine
+    from paddlex.inference.models.engines.hpi import HPIEngine
+    from paddlex.inference.models.runners.hpi import HPIRunner
+    from paddlex.inference.models.runners.utils import sort_inputs
+
+    # The metaclass registers subclasses under `entities` and refuses a name that is taken.
+    InferenceEngine.all().pop("hpi", None)
+
+    class Runner(HPIRunner):  # type: ignore[misc]
+        """PaddleX's runner of one model, on one of our engines."""
+
+        # The base class' constructor is wrapped to demand ultra-infer, and builds it: it is not called.
+        def __init__(self, shelved: Shelved, config: Any) -> None:
+            self._model_dir = shelved.directory
+            self._model_file_prefix = "inference"
+            self._config = config
+            self._shelved = shelved
+            self._names = [spec.name for spec in shelved.engine.inputs]
+
+        def __call__(self, x: Sequence[Any]) -> list[Any]:
+            if len(x) != len(self._names):
+                raise ValueError(f"the model takes {len(self._names)} input(s) {self._names}, got {len(x)}")
+            feeds = dict(zip(self._names, sort_inputs(x, self._names), strict=True))
+            return list(self._shelved.infer(feeds).values())
+
+        def close(self) -> None:
+            """Leave the engine to the shelf that owns it."""
+
+    class Engine(HPIEngine):  # type: ignore[misc]
+        """PaddleX's engine `hpi`, backed by a shelf."""
+
+        entities = "hpi"
+        shelf: Shelf
+
+        def ensure_environment(self) -> None:
+            """Demand nothing: ultra-infer is not used."""
+
+        def get_supported_model_formats(self) -> tuple[str, ...]:
+            return ("onnx",)
+
+        def validate_config_dict(self, raw: dict[str, Any]) -> dict[str, Any]:
+            wished = {key: value for key, value in raw.items() if key not in ENGINE_KEYS}
+            read_wish(f"hpi_config of {raw.get('model_name')}", wished)
+            if raw.get("device_type") not in (None, "cpu"):
+                raise Refused(f"device {raw['device_type']!r} is not served by this release; allowed: 'cpu'")
+            validated: dict[str, Any] = super().validate_config_dict(raw)
+            return validated
+
+        def get_default_runner_builder(self) -> Any:
+            def build(*, model_name: str, model_dir: Path | None, engine_config: dict[str, Any], **_: Any) -> Runner:
+                if model_dir is None:
+                    raise Refused(f"model {model_name!r} has no model_dir; give it a source")
+                wished = {key: value for key, value in engine_config.items() if key not in ENGINE_KEYS}
+                wish = read_wish(f"hpi_config of {model_name}", wished)
+                return Runner(type(self).shelf.put(model_name, Path(model_dir), wish), engine_config)
+
+            return build
+
+        def validate_runner(self, runner: Any) -> None:
+            if not isinstance(runner, Runner):
+                raise Stop(
+                    f"PaddleX built {type(runner).__name__} for its engine hpi; paddlex {PADDLEX_VERSION} is expected"
+                )
+
+    return Engine
+
+
+class _HeadlessOpenCV(importlib.metadata.DistributionFinder):
+    """Answers PaddleX's question for `opencv-contrib-python` with the headless build of the same version.
+
+    PaddleX asks for the distribution by name, while both builds provide the same `cv2`; the full one needs libraries of
+    a desktop. An answer through Python's own metadata hook leaves PaddleX and the installed files untouched.
+    """
+
+    WANTED = "opencv-contrib-python"
+    HEADLESS = "opencv-contrib-python-headless"
+
+    @classmethod
+    def install(cls) -> None:
+        """Answer from now on, unless the full build is installed or the answer is given already."""
+        if any(isinstance(finder, cls) for finder in sys.meta_path):
+            return
+        try:
+            importlib.metadata.distribution(cls.WANTED)
+        except importlib.metadata.PackageNotFoundError:
+            sys.meta_path.append(cls())  # type: ignore[arg-type]
+
+    def find_spec(self, *_: Any) -> None:
+        """Find no module: this hook only answers questions about metadata."""
+
+    def find_distributions(
+        self, context: importlib.metadata.DistributionFinder.Context = importlib.metadata.DistributionFinder.Context()
+    ) -> list[importlib.metadata.Distribution]:
+        """Return the headless distribution when the full one is asked for."""
+        name = context.name
+        if name is None or name.lower().replace("_", "-") != self.WANTED:
+            return []
+        try:
+            return [importlib.metadata.distribution(self.HEADLESS)]
+        except importlib.metadata.PackageNotFoundError:
+            return []

@@ -1,0 +1,1 @@
+"""Serving: what arrives over HTTP, checked and decoded, and what goes back."""

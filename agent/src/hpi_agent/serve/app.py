@@ -1,0 +1,371 @@
+"""The HTTP face: routes, limits and errors; everything that touches a model is asked of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from hpi_agent.engines.base import TensorSpec, check_feeds
+from hpi_agent.serve import open_inference, paddle_protocol
+from hpi_agent.serve.channel import Buffer, Frame
+from hpi_agent.serve.metrics import CONTENT_TYPE, Metrics
+from hpi_agent.serve.supervisor import DeadlinePassed, Place, Supervisor
+from hpi_agent.serve.worker import status_of
+from hpi_core.api.v1alpha1.pipeline import Serving
+from hpi_core.errors import HpiError, Overloaded, Refused, TooLarge
+
+T = TypeVar("T")
+
+RAW_TYPES: Final = ("application/octet-stream", "application/pdf")
+CLIENT_GONE: Final = 499
+"""Status that is counted when a client hangs up before its answer; nobody receives it (nginx's number)."""
+
+
+class ClientGone(HpiError):
+    """The client hung up."""
+
+
+class UnknownModel(Refused):
+    """No model of that name is served."""
+
+
+@dataclass
+class Serve:
+    """What the routes share."""
+
+    supervisor: Supervisor
+    serving: Serving
+    visualize: bool
+    metrics: Metrics
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Descriptions of the models by name, from the worker that is ready."""
+    description: dict[str, Any] = field(default_factory=dict)
+
+
+def create_app(serve: Serve) -> FastAPI:
+    """Return the application of one server."""
+    # The interactive pages load scripts from elsewhere; the schema itself stays.
+    app = FastAPI(title="hpi", version=version("hpi"), docs_url=None, redoc_url=None)
+    _add_paddlex_routes(app, serve)
+    _add_open_inference_routes(app, serve)
+    _add_own_routes(app, serve)
+    return app
+
+
+def _add_paddlex_routes(app: FastAPI, serve: Serve) -> None:
+    @app.get("/health", operation_id="checkHealth")
+    async def health() -> Response:
+        body = {"logId": paddle_protocol.new_log_id(), "errorCode": 0, "errorMsg": "Healthy"}
+        return _json(200, orjson.dumps(body))
+
+    @app.post("/ocr", operation_id="infer")
+    async def ocr(request: Request) -> Response:
+        log_id = paddle_protocol.new_log_id()
+
+        async def work(place: Place) -> Response:
+            nonlocal log_id
+            body = await read_body(request, serve.serving)
+            wanted = await _in_thread(_decode_ocr, request, body, serve.visualize)
+            log_id = wanted.header["logId"]
+            frame, queue_seconds = await _ask(serve, place, "/ocr", wanted.header, [wanted.file])
+            _count_stages(serve.metrics, frame)
+            return _json(200, frame.payload, {"Server-Timing": server_timing(frame, queue_seconds)})
+
+        def refuse(status: int, error: HpiError, headers: dict[str, str]) -> Response:
+            return _json(
+                status, paddle_protocol.encode_error(log_id, status, paddle_protocol.error_message(error)), headers
+            )
+
+        return await _answer(serve, request, "/ocr", work, refuse)
+
+
+def _decode_ocr(request: Request, body: bytes, visualize: bool) -> paddle_protocol.OcrRequest:
+    media_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if media_type.startswith("image/") or media_type in RAW_TYPES:
+        return paddle_protocol.decode_raw(body, media_type, dict(request.query_params), visualize)
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return paddle_protocol.decode_json(body, visualize)
+    raise Refused(
+        f"Content-Type {media_type!r} is not read here; send application/json with PaddleX's body, or the file "
+        f"itself as image/*, {' or '.join(RAW_TYPES)}"
+    )
+
+
+def _add_open_inference_routes(app: FastAPI, serve: Serve) -> None:
+    @app.get("/v2")
+    async def server_metadata() -> Response:
+        return _json(200, open_inference.encode_server_metadata("hpi", version("hpi")))
+
+    @app.get("/v2/health/live")
+    async def live() -> Response:
+        return _json(200, b'{"live":true}')
+
+    @app.get("/v2/health/ready")
+    async def ready() -> Response:
+        is_ready = serve.supervisor.is_ready
+        return _json(200 if is_ready else 503, b'{"ready":true}' if is_ready else b'{"ready":false}')
+
+    @app.get("/v2/models/{model}")
+    @app.get("/v2/models/{model}/versions/{model_version}")
+    async def metadata(model: str, model_version: str = "1") -> Response:
+        try:
+            facts = _model(serve, model, model_version)
+        except UnknownModel as error:
+            return _json(404, open_inference.encode_error(str(error)))
+        platform = f"{facts['backend']}_onnx"
+        return _json(
+            200,
+            open_inference.encode_metadata(model, platform, _specs(facts, "inputs"), _specs(facts, "outputs"), ("1",)),
+        )
+
+    @app.get("/v2/models/{model}/ready")
+    @app.get("/v2/models/{model}/versions/{model_version}/ready")
+    async def model_ready(model: str, model_version: str = "1") -> Response:
+        try:
+            _model(serve, model, model_version)
+        except UnknownModel as error:
+            return _json(404, open_inference.encode_error(str(error)))
+        return await ready()
+
+    @app.post("/v2/models/{model}/infer")
+    @app.post("/v2/models/{model}/versions/{model_version}/infer")
+    async def infer(request: Request, model: str, model_version: str = "1") -> Response:
+        async def work(place: Place) -> Response:
+            facts = _model(serve, model, model_version)
+            length = open_inference.parse_header_length(request.headers.get(open_inference.HEADER_LENGTH))
+            body = await read_body(request, serve.serving)
+            limits = open_inference.Limits(total_bytes=serve.serving.limits.body_bytes)
+            # Raw tensors are decoded in microseconds; JSON numbers take milliseconds, and other requests would wait.
+            if length is None:
+                wanted = await _in_thread(open_inference.decode_request, body, length, limits)
+            else:
+                wanted = open_inference.decode_request(body, length, limits)
+            outputs = wanted.choose_outputs([spec.name for spec in _specs(facts, "outputs")])
+            header, buffers = _infer_frame(model, facts, wanted, outputs)
+            frame, _ = await _ask(serve, place, "/v2/infer", header, buffers)
+            if all(output.binary for output in outputs):
+                return _infer_response(model, wanted.id, outputs, frame)
+            return await _in_thread(_infer_response, model, wanted.id, outputs, frame)
+
+        def refuse(status: int, error: HpiError, headers: dict[str, str]) -> Response:
+            status = 404 if isinstance(error, UnknownModel) else 400 if status == 422 else status
+            return _json(status, open_inference.encode_error(str(error)), headers)
+
+        return await _answer(serve, request, "/v2/infer", work, refuse)
+
+
+def _add_own_routes(app: FastAPI, serve: Serve) -> None:
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        serve.metrics.waiting.set(serve.supervisor.waiting)
+        serve.metrics.in_service.set(serve.supervisor.in_service)
+        serve.metrics.ready.set(serve.supervisor.is_ready)
+        return Response(serve.metrics.render(), media_type=CONTENT_TYPE)
+
+    @app.get("/engines")
+    async def engines() -> Response:
+        return _json(200 if serve.description else 503, orjson.dumps(serve.description))
+
+
+def _model(serve: Serve, model: str, model_version: str) -> dict[str, Any]:
+    if model not in serve.models:
+        raise UnknownModel(f"model {model!r} is not served here; served: {sorted(serve.models)}")
+    if model_version != "1":
+        raise UnknownModel(f"model {model!r} has the version '1' alone, got {model_version!r}")
+    return serve.models[model]
+
+
+def _specs(facts: dict[str, Any], side: str) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(item["name"], item["dtype"], tuple(item["shape"])) for item in facts[side])
+
+
+def _infer_frame(
+    model: str,
+    facts: dict[str, Any],
+    wanted: open_inference.InferRequest,
+    outputs: tuple[open_inference.RequestedOutput, ...],
+) -> tuple[dict[str, Any], list[Buffer]]:
+    feeds = check_feeds(_specs(facts, "inputs"), wanted.inputs)
+    inputs = [
+        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes}
+        for name, array in feeds.items()
+    ]
+    header = {"kind": "infer", "model": model, "inputs": inputs, "outputs": [one.name for one in outputs]}
+    return header, [array.reshape(-1).view(np.uint8).data for array in feeds.values()]
+
+
+def _infer_response(
+    model: str, request_id: str | None, wanted: tuple[open_inference.RequestedOutput, ...], frame: Frame
+) -> Response:
+    outputs = {}
+    offset = 0
+    for tensor in frame.header["outputs"]:
+        end = offset + tensor["bytes"]
+        array = np.frombuffer(frame.payload[offset:end], dtype=tensor["dtype"])
+        outputs[tensor["name"]] = array.reshape(tensor["shape"])
+        offset = end
+    encoded = open_inference.encode_response(model, "1", request_id, outputs, wanted)
+    return Response(b"".join(encoded.buffers), headers=encoded.headers)
+
+
+async def _ask(
+    serve: Serve, place: Place, route: str, header: dict[str, Any], buffers: list[Buffer]
+) -> tuple[Frame, float]:
+    started = time.perf_counter()
+    frame = await place.ask(header, buffers)
+    queue_seconds = max(0.0, time.perf_counter() - started - frame.header["busySeconds"])
+    serve.metrics.queue_seconds.labels(route).observe(queue_seconds)
+    if frame.header["status"] != 200:
+        raise WorkerRefused(frame.header["status"], frame.header["error"])
+    return frame, queue_seconds
+
+
+class WorkerRefused(HpiError):
+    """The worker answered with an error; the text is for the client.
+
+    Attributes:
+        status: HTTP status.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+async def _answer(
+    serve: Serve,
+    request: Request,
+    route: str,
+    work: Callable[[Place], Awaitable[Response]],
+    refuse: Callable[[int, HpiError, dict[str, str]], Response],
+) -> Response:
+    """Run one request in a place of its own, turn errors into answers, and count it."""
+    started = time.perf_counter()
+    try:
+        async with serve.supervisor.place() as place:
+            response = await _unless_gone(request, work(place))
+    except HpiError as error:
+        status, headers = http_status(error)
+        response = refuse(status, error, headers)
+    serve.metrics.requests.labels(route, str(response.status_code)).inc()
+    serve.metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+    return response
+
+
+def http_status(error: HpiError) -> tuple[int, dict[str, str]]:
+    """Return the HTTP status of an error and the headers that go with it."""
+    if isinstance(error, Overloaded):
+        return 503, {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, DeadlinePassed):
+        return 504, {}
+    if isinstance(error, ClientGone):
+        return CLIENT_GONE, {}
+    status = error.status if isinstance(error, WorkerRefused) else status_of(error)
+    return status, {"Retry-After": "1"} if status == 503 else {}
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Return what the work returns; a client that hangs up ends its work, wherever it waits."""
+    request.state.body_read = asyncio.Event()
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone("the client hung up before its answer")
+        return task.result()
+    finally:
+        for one in (task, watch):
+            one.cancel()
+        with contextlib.suppress(BaseException):
+            await asyncio.gather(task, watch, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    """Return when the client hangs up; the work itself reads the body, so watching begins after it."""
+    await request.state.body_read.wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read_body(request: Request, serving: Serving) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        TooLarge: The body is larger than `spec.serving.limits.bodyBytes`; reading stops there.
+        DeadlinePassed: It did not arrive within `spec.serving.timeouts.requestSeconds`.
+        ClientGone: The client hung up.
+    """
+    limit = serving.limits.body_bytes
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"the body has {announced} bytes; at most {limit} are read (spec.serving.limits.bodyBytes)")
+    try:
+        body = await asyncio.wait_for(_collect(request, limit), serving.timeouts.request_seconds)
+    except asyncio.TimeoutError:
+        raise DeadlinePassed(
+            f"the body did not arrive in {serving.timeouts.request_seconds} s (spec.serving.timeouts.requestSeconds)"
+        ) from None
+    request.state.body_read.set()
+    return body
+
+
+async def _collect(request: Request, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in _pieces(request):
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes (spec.serving.limits.bodyBytes)")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client hung up while it sent its body")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a codec off the event loop: a large body takes milliseconds, and other requests wait meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+def _count_stages(metrics: Metrics, frame: Frame) -> None:
+    for stage, seconds in frame.header["stages"].items():
+        metrics.stage_seconds.labels(stage).inc(seconds)
+    for model, seconds in frame.header["models"].items():
+        metrics.inference_seconds.labels(model).inc(max(0.0, seconds))
+
+
+def server_timing(frame: Frame, queue_seconds: float) -> str:
+    """Return the header `Server-Timing` of an answer: the queue, each stage and each model. Unit: milliseconds.
+
+    Source:
+        W3C Server Timing, section 2: `name;dur=milliseconds`, separated by commas.
+    """
+    parts = {"queue": queue_seconds, **frame.header["stages"]}
+    named = [f"{name};dur={seconds * 1e3:.1f}" for name, seconds in parts.items()]
+    models = [
+        f'model-{index};desc="{name}";dur={seconds * 1e3:.1f}'
+        for index, (name, seconds) in enumerate(frame.header["models"].items())
+    ]
+    return ", ".join(named + models)
+
+
+def _json(status: int, body: Buffer, headers: dict[str, str] | None = None) -> Response:
+    return Response(bytes(body), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,154 @@
+"""One server: the HTTP face, the supervisor of the worker, and what people and programs are told about both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from hpi_agent.serve.app import Serve, create_app
+from hpi_agent.serve.metrics import Metrics
+from hpi_agent.serve.supervisor import Supervisor, Worker, WorkerCommand
+from hpi_core.api.v1alpha1.pipeline import Serving
+from hpi_core.errors import Stop
+
+Announce = Callable[[str, dict[str, Any]], None]
+"""Tells people and programs of one event: its name and its facts."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+    """0 takes any free port."""
+
+
+def bind(address: Address) -> socket.socket:
+    """Return a listening socket; requests that come before a worker is ready wait or are told to come back.
+
+    Raises:
+        Stop: The address cannot be used.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        return socket.create_server((address.host, address.port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        raise Stop(
+            f"cannot listen on {address.host} port {address.port}: {error}; choose another with --port"
+        ) from error
+
+
+def run_server(
+    listening: socket.socket,
+    first: Worker,
+    command: WorkerCommand,
+    serving: Serving,
+    visualize: bool,
+    announce: Announce,
+) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; return the exit code.
+
+    Args:
+        listening: From `bind`.
+        first: The first worker, already loading.
+        command: How it is replaced.
+        serving: Limits, queue and timeouts.
+        visualize: Whether answers carry pictures when a request does not say.
+        announce: Receives `ready` (with the engines), `replaced`, and `draining`.
+    """
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    try:
+        code: int = loop.run_until_complete(_serve(listening, first, command, serving, visualize, announce))
+        return code
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _serve(
+    listening: socket.socket,
+    first: Worker,
+    command: WorkerCommand,
+    serving: Serving,
+    visualize: bool,
+    announce: Announce,
+) -> int:
+    metrics = Metrics()
+
+    def ready(description: dict[str, Any]) -> None:
+        serve.description = description
+        serve.models = {model["name"]: model for model in description["models"]}
+        metrics.show_engines(description["models"])
+        announce("ready", description)
+
+    def restarted() -> None:
+        metrics.restarts.inc()
+        announce("replaced", {"restarts": supervisor.restarts})
+
+    supervisor = Supervisor(command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted)
+    serve = Serve(supervisor, serving, visualize, metrics)
+    server = _DrainingServer(create_app(serve), serving.timeouts.drain_seconds, supervisor, announce)
+    workers = asyncio.create_task(supervisor.run(first))
+    workers.add_done_callback(lambda _: server.stop())
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        await supervisor.close(workers)
+    if supervisor.failure is not None:
+        raise supervisor.failure
+    return 0
+
+
+class _DrainingServer(uvicorn.Server):
+    """uvicorn, which on a signal closes the port, finishes what it has accepted and then ends."""
+
+    def __init__(self, app: Any, drain_seconds: int, supervisor: Supervisor, announce: Announce) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # WebSockets are not spoken here; the lifespan protocol is not used.
+                ws="none",
+                lifespan="off",
+                http="httptools",
+                timeout_graceful_shutdown=drain_seconds,
+                timeout_keep_alive=75,
+            )
+        )
+        self._supervisor = supervisor
+        self._announce = announce
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals on the event loop; uvicorn's own way raises them again at the end, which sets the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to drain; a second signal ends at once."""
+        if not self.should_exit:
+            waiting = self._supervisor.waiting + self._supervisor.in_service
+            self._announce("draining", {"requests": waiting})
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """End without a signal: there is nothing to serve with."""
+        self.should_exit = True

@@ -1,0 +1,346 @@
+"""The server's side of the worker: starts it, queues for it, replaces it when it dies.
+
+One request is in service at a time, because a PaddleX predictor is not safe to call from two threads and one inference
+already uses every core. The others wait in one bounded queue, first come first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hpi_agent.serve.channel import Buffer, Frame, StreamChannel
+from hpi_core.errors import Overloaded, Retry, Stop
+
+log: Final = logging.getLogger("hpi.server")
+
+SHUTDOWN_SECONDS: Final = 5.0
+"""How long an idle worker may take to end before it is killed."""
+
+BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before the worker is started again, by the number of deaths since its last answer."""
+
+
+class WorkerDied(Retry):
+    """The worker process ended while it served a request; another one is on its way."""
+
+
+class DeadlinePassed(Retry):
+    """The answer was not there in time."""
+
+
+@dataclass(frozen=True)
+class WorkerCommand:
+    """How a worker is started."""
+
+    start_header: dict[str, Any]
+    """First frame: the manifest, its name, the store and the threads."""
+    ready_seconds: float
+    """How long it may take until the worker has proved that it answers."""
+    arguments: tuple[str, ...] = (sys.executable, "-m", "hpi_agent.serve.worker")
+
+
+@dataclass
+class Worker:
+    """One worker process, from its start to its end."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    channel: StreamChannel | None = None
+    pending: dict[int, asyncio.Future[Frame]] = field(default_factory=dict)
+    description: dict[str, Any] | None = None
+    """What the worker said when it was ready."""
+
+    @classmethod
+    def spawn(cls, command: WorkerCommand) -> Worker:
+        """Start a process; it does nothing before `begin`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
+                [*command.arguments, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                # Standard output belongs to the server's own messages.
+                stdout=sys.stderr.fileno(),
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                # A group of its own: Ctrl-C and the shell's signals go to the server, which drains first.
+                start_new_session=True,
+            )
+        # Written before the event loop exists, so that the worker loads while the server itself is imported.
+        ours.sendall(b"".join(bytes(piece) for piece in _start_frame(command)))
+        ours.setblocking(False)
+        return cls(process, ours)
+
+    async def begin(self) -> dict[str, Any]:
+        """Wait until the worker is ready and return what it says of itself.
+
+        Raises:
+            Stop: The worker refused to start, or ended.
+        """
+        self.channel = await StreamChannel.open(self.connection)
+        frame = await self.channel.receive()
+        if frame is None:
+            code = await asyncio.to_thread(self.process.wait)
+            raise Stop(f"the worker ended before it was ready ({describe_exit(code)}); its messages are above")
+        if frame.header.get("event") != "ready":
+            raise Stop(str(frame.header.get("error")))
+        self.description = frame.header
+        return frame.header
+
+    async def read_answers(self) -> None:
+        """Hand each answer to whoever waits for it, until the worker is gone."""
+        assert self.channel is not None  # noqa: S101 - begin() has run
+        while (frame := await self.channel.receive()) is not None:
+            waiting = self.pending.pop(frame.header["id"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(frame)
+
+    async def ask(self, header: dict[str, Any], buffers: Sequence[Buffer]) -> Frame:
+        """Send one request and return its answer.
+
+        Raises:
+            WorkerDied: The worker ended first.
+        """
+        assert self.channel is not None  # noqa: S101 - begin() has run
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self.pending[header["id"]] = answer
+        try:
+            await self.channel.send(header, buffers)
+            return await answer
+        except OSError as error:
+            raise WorkerDied("the worker process is gone; it is being replaced, send the request again") from error
+        finally:
+            self.pending.pop(header["id"], None)
+
+    async def end(self, *, kill: bool = False) -> int:
+        """End the process and return its exit code; requests still waiting fail with WorkerDied."""
+        if kill and self.process.poll() is None:
+            self.process.kill()
+        if self.channel is not None:
+            self.channel.close()
+        else:
+            self.connection.close()
+        try:
+            code = await asyncio.to_thread(self.process.wait, SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = await asyncio.to_thread(self.process.wait)
+        for waiting in self.pending.values():
+            if not waiting.done():
+                waiting.set_exception(
+                    WorkerDied(
+                        f"the worker process ended ({describe_exit(code)}) while it served this request; it is being "
+                        "replaced. Send the request again, unless this input ends it every time"
+                    )
+                )
+        return code
+
+
+def _start_frame(command: WorkerCommand) -> list[Buffer]:
+    from hpi_agent.serve.channel import encode
+
+    return encode(command.start_header)
+
+
+def describe_exit(code: int) -> str:
+    """Return an exit code of `subprocess` in words: `exit code 1`, `killed by SIGKILL`."""
+    if code >= 0:
+        return f"exit code {code}"
+    import signal
+
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = "; out of memory?" if name == "SIGKILL" else ""
+    return f"killed by {name}{hint}"
+
+
+@dataclass
+class Supervisor:
+    """Keeps one worker alive and queues requests for it.
+
+    Attributes:
+        command: How a worker is started.
+        queue_length: Requests that may wait; 0 admits a request only when the worker is idle.
+        request_seconds: From admission to answer; later the client gets no answer any more.
+        on_ready: Called with the worker's description each time one is ready.
+        on_restart: Called each time a worker is replaced.
+    """
+
+    command: WorkerCommand
+    queue_length: int
+    request_seconds: float
+    on_ready: Callable[[dict[str, Any]], None]
+    on_restart: Callable[[], None]
+    waiting: int = 0
+    in_service: int = 0
+    restarts: int = 0
+    draining: bool = False
+    failure: Stop | None = None
+    """Why the first worker could not start; nothing is served then."""
+    worker: Worker | None = None
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    _mean_seconds: float = 1.0
+    _next_id: int = 0
+    _deaths: int = 0
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker has proved that it answers, and new requests are taken."""
+        return self._ready.is_set() and not self.draining
+
+    async def run(self, first: Worker) -> None:
+        """Keep a worker alive until cancelled; the first one is spawned by the caller.
+
+        Raises:
+            Stop: The first worker could not start.
+        """
+        self.worker = first
+        while True:
+            try:
+                description = await asyncio.wait_for(self.worker.begin(), self.command.ready_seconds)
+            except (Stop, asyncio.TimeoutError) as error:
+                await self._start_failed(error)
+                continue
+            self._ready.set()
+            self.on_ready(description)
+            await self.worker.read_answers()
+            self._ready.clear()
+            code = await self.worker.end()
+            log.error("the worker ended and is replaced: %s", describe_exit(code))
+            await self._replace()
+
+    async def _start_failed(self, error: BaseException) -> None:
+        assert self.worker is not None  # noqa: S101 - set by run()
+        await self.worker.end(kill=True)
+        reason = (
+            str(error)
+            if isinstance(error, Stop)
+            else f"the worker was not ready within {self.command.ready_seconds:.0f} s (spec.build.timeoutSeconds)"
+        )
+        if self.restarts == 0:
+            self.failure = Stop(reason)
+            raise self.failure
+        log.error("the worker could not be replaced: %s", reason)
+        await self._replace()
+
+    async def _replace(self) -> None:
+        pause = BACKOFF_SECONDS[min(self._deaths, len(BACKOFF_SECONDS) - 1)]
+        self._deaths += 1
+        self.restarts += 1
+        self.on_restart()
+        await asyncio.sleep(pause)
+        self.worker = Worker.spawn(self.command)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Place]:
+        """Hold one of the places that requests have, before their bodies are read.
+
+        Raises:
+            Overloaded: Every place is taken; the seconds until one is free are estimated from the mean service time.
+        """
+        if self.draining:
+            raise Overloaded("the server is shutting down; another replica will answer", 1)
+        taken = self.waiting + self.in_service
+        if taken > self.queue_length:
+            seconds = math.ceil(self._mean_seconds * taken)
+            raise Overloaded(
+                f"{self.in_service} request in service and {self.waiting} waiting; at most {self.queue_length} may "
+                f"wait (spec.serving.queue.length). Try again in {max(1, seconds)} s",
+                seconds,
+            )
+        self.waiting += 1
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            if not place.left_queue:
+                self.waiting -= 1
+
+    async def _serve(self, place: Place, header: dict[str, Any], buffers: Sequence[Buffer]) -> Frame:
+        """Wait for the turn and the worker, and return the answer."""
+        async with self._turn:
+            await self._ready.wait()
+            place.left_queue = True
+            self.waiting -= 1
+            self.in_service += 1
+            try:
+                return await self._ask(header, buffers)
+            finally:
+                self.in_service -= 1
+
+    async def _ask(self, header: dict[str, Any], buffers: Sequence[Buffer]) -> Frame:
+        worker = self.worker
+        assert worker is not None  # noqa: S101 - ready implies a worker
+        self._next_id += 1
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        # The client gives up after `request_seconds`; a worker that needs twice as long hangs, and is replaced.
+        hung = loop.call_later(2 * self.request_seconds, worker.process.kill)
+        try:
+            frame = await worker.ask({**header, "id": self._next_id}, buffers)
+        finally:
+            hung.cancel()
+        self._deaths = 0
+        self._mean_seconds += 0.2 * (loop.time() - started - self._mean_seconds)
+        return frame
+
+    async def close(self, running: asyncio.Task[None]) -> None:
+        """End the worker; requests in service have been answered or given up by now."""
+        self.draining = True
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Stop):
+            await running
+        for task in self._tasks:
+            task.cancel()
+        if self.worker is not None:
+            await self.worker.end(kill=self.in_service > 0 or self.worker.description is None)
+
+
+@dataclass
+class Place:
+    """One request's place: first in the queue, then in service."""
+
+    supervisor: Supervisor
+    left_queue: bool = False
+
+    async def ask(self, header: dict[str, Any], buffers: Sequence[Buffer]) -> Frame:
+        """Return the worker's answer.
+
+        A caller that is cancelled while it waits gives its place back. One that is cancelled in service leaves its
+        request with the worker, which cannot be interrupted: the next turn comes when that request is done.
+
+        Raises:
+            DeadlinePassed: `request_seconds` are over.
+            WorkerDied: The worker ended while it served this request.
+        """
+        supervisor = self.supervisor
+        task = asyncio.create_task(supervisor._serve(self, header, buffers))
+        supervisor._tasks.add(task)
+        task.add_done_callback(supervisor._tasks.discard)
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), supervisor.request_seconds)
+        except asyncio.TimeoutError:
+            where = "in service" if self.left_queue else "in the queue"
+            raise DeadlinePassed(
+                f"no answer within {supervisor.request_seconds:.0f} s (spec.serving.timeouts.requestSeconds); the "
+                f"request was {where}"
+            ) from None
+        finally:
+            if not self.left_queue:
+                task.cancel()
+            # An error that comes after the caller has gone is nobody's; without this it would be logged as lost.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())

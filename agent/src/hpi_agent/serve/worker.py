@@ -1,0 +1,130 @@
+"""The worker process: holds the engines, answers one request after the other, and can be replaced when it dies.
+
+It is started with one end of a socket pair as its only argument and knows nothing of HTTP. Everything native that a
+request can reach (decoders, runtimes) runs here, so a crash ends this process and not the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from hpi_agent.serve.channel import BlockingChannel, Buffer, Frame
+from hpi_core.errors import HpiError, Overloaded, Refused, Retry, TooLarge
+
+log: Final = logging.getLogger("hpi.worker")
+
+STATUS_OF_ERRORS: Final = ((TooLarge, 413), (Refused, 422), (Overloaded, 503), (Retry, 503))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the worker until its peer closes the channel; return the exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # Ctrl-C in a terminal reaches the whole process group; the server decides when the worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = BlockingChannel(socket.socket(fileno=int(arguments[0])))
+    start = channel.receive()
+    if start is None:
+        return 0
+    try:
+        served = _start(start.header)
+        channel.send({"event": "ready", **served.describe()})
+    except HpiError as error:
+        channel.send({"event": "failed", "error": str(error), "kind": type(error).__name__})
+        return 1
+    except Exception as error:
+        log.exception("the worker could not start")
+        channel.send({"event": "failed", "error": f"{type(error).__name__}: {error}", "kind": "Bug"})
+        return 1
+    while (frame := channel.receive()) is not None:
+        header, buffers = _answer(served, frame)
+        channel.send(header, buffers)
+    return 0
+
+
+def _start(header: Mapping[str, Any]) -> Any:
+    from hpi_agent.serve.served import open_pipeline
+
+    return open_pipeline(header["manifest"], header["where"], Path(header["store"]), header["threads"])
+
+
+def _answer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
+    handlers: dict[str, Callable[[Frame], tuple[dict[str, Any], list[Buffer]]]] = {
+        "ocr": lambda request: answer_ocr(served, request),
+        "infer": lambda request: answer_infer(served, request),
+    }
+    started = time.perf_counter()
+    try:
+        header, buffers = handlers[frame.header["kind"]](frame)
+    except HpiError as error:
+        header, buffers = {"status": status_of(error), "error": str(error)}, []
+    except MemoryError:
+        header, buffers = (
+            {"status": 503, "error": "the worker ran out of memory on this request; send less at once"},
+            [],
+        )
+    except Exception as error:
+        # The text of an unexpected error can hold paths and addresses: it goes to the log, not to the client.
+        log.exception("a request failed unexpectedly")
+        header, buffers = {"status": 500, "error": f"Internal server error ({type(error).__name__})"}, []
+    return {"id": frame.header["id"], "busySeconds": time.perf_counter() - started, **header}, buffers
+
+
+def status_of(error: HpiError) -> int:
+    """Return the HTTP status of an error: 413, 422 and 503 for what the caller can change, 500 for the rest."""
+    return next((status for kind, status in STATUS_OF_ERRORS if isinstance(error, kind)), 500)
+
+
+def answer_ocr(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
+    """Answer one OCR request with the complete body of PaddleX's response."""
+    from hpi_agent.pipelines.ocr import Timings
+
+    header = frame.header
+    timings = Timings()
+    before = served.shelf.busy_seconds()
+    result = served.ocr().answer(frame.payload, header["fileType"], header["options"], header["visualize"], timings)
+    body = orjson.dumps({"logId": header["logId"], "result": result, "errorCode": 0, "errorMsg": "Success"})
+    timings.lap("encode")
+    after = served.shelf.busy_seconds()
+    models = {name: seconds - before.get(name, 0.0) for name, seconds in after.items()}
+    return {"status": 200, "stages": timings.stages, "models": models}, [body]
+
+
+def answer_infer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
+    """Answer one Open Inference request: tensors in, tensors out, as raw little-endian bytes."""
+    header = frame.header
+    feeds: dict[str, NDArray[Any]] = {}
+    offset = 0
+    for tensor in header["inputs"]:
+        end = offset + tensor["bytes"]
+        array = np.frombuffer(frame.payload[offset:end], dtype=tensor["dtype"])
+        feeds[tensor["name"]] = array.reshape(tensor["shape"])
+        offset = end
+    shelved = served.shelf.get(header["model"])
+    outputs = shelved.infer(feeds)
+    arrays = {name: np.ascontiguousarray(outputs[name]) for name in header["outputs"]}
+    described = [
+        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes}
+        for name, array in arrays.items()
+    ]
+    # A zero-dimensional array has no view of bytes; flattening gives it one without copying.
+    return {"status": 200, "outputs": described}, [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Runtimes' thread pools can hang in their destructors; everything that matters is sent and flushed.
+    os._exit(code)

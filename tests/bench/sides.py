@@ -1,0 +1,178 @@
+"""One side of the comparison in a process of its own: `python -m bench.sides SIDE STORE THREADS`.
+
+The parent sends one JSON line per page (`{"page": "FILE.npy"}`) and gets one back; only `predict` is timed. All sides
+load the same files with the same pipeline settings from `configs/pipelines/ocr.yaml`, so the limits of the detector,
+which decide the work, are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from hpi_agent.configuration import configs_directory
+from support.text_error import Quad, TextLine
+
+SIDES: Final[Mapping[str, str]] = {
+    "paddlex": "PaddleX's own engine onnxruntime, its defaults",
+    "onnxruntime": "our engine, onnxruntime",
+    "openvino": "our engine, openvino",
+    "default": "our engine, our choice",
+}
+"""What can be compared, and how tables call it."""
+
+
+@dataclass(frozen=True)
+class OpenedPipeline:
+    """A pipeline that reads pages."""
+
+    read: Callable[[NDArray[np.uint8]], list[TextLine]]
+    """Takes a BGR image of shape (height, width, 3)."""
+    model_seconds: Callable[[], dict[str, float]]
+    """Seconds spent inside each model since the pipeline was opened, by model name."""
+    engines: dict[str, str]
+    """What serves each model, by model name."""
+
+
+def open_pipeline(side: str, store: Path, threads: int) -> OpenedPipeline:
+    """Open one of `SIDES`.
+
+    Args:
+        side: Its name.
+        store: Where model directories are assembled and compiled engines are kept.
+        threads: Whole cores for our engines. PaddleX's own side keeps its default.
+    """
+    manifest = sample_manifest(None if side in ("paddlex", "default") else side)
+    return open_paddlex_own(manifest, store) if side == "paddlex" else open_ours(manifest, store, threads)
+
+
+def sample_manifest(backend: str | None) -> dict[str, Any]:
+    """Return the sample pipeline, with one backend for every model and no fall-back when one is named."""
+    path = configs_directory() / "pipelines" / "ocr.yaml"
+    manifest: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if backend is not None:
+        manifest["spec"]["inference"] = {"hpiConfig": {"autoConfig": False, "backend": backend}}
+    return manifest
+
+
+def detector_settings() -> str:
+    """Return what decides how much the detector has to do, for tables."""
+    module = sample_manifest(None)["spec"]["config"]["inline"]["SubModules"]["TextDetection"]
+    return ", ".join(f"{name} {module[name]}" for name in ("limit_side_len", "limit_type", "max_side_limit"))
+
+
+def open_ours(manifest: dict[str, Any], store: Path, threads: int) -> OpenedPipeline:
+    """Open a pipeline the way `hpi-agent serve` does."""
+    from hpi_agent.serve.served import open_pipeline as open_served
+
+    served = open_served(json.dumps(manifest), "the benchmark's manifest", store, threads)
+    pipeline = served.ocr().pipeline
+    engines = {
+        item.model_name: f"{item.engine.obtained.backend}, {item.engine.obtained.threads} threads"
+        for item in served.shelf
+    }
+    return OpenedPipeline(lambda image: read_lines(pipeline, image), served.shelf.busy_seconds, engines)
+
+
+def open_paddlex_own(manifest: dict[str, Any], store: Path) -> OpenedPipeline:
+    """Open PaddleX's pipeline on PaddleX's engine; ours only makes the model directories and answers for opencv."""
+    from hpi_agent.engines.onnxruntime import read_metadata
+    from hpi_agent.models.assemble import assemble
+    from hpi_agent.pipelines import paddlex as ours
+    from hpi_agent.pipelines.effective import effective
+    from hpi_agent.store.directory import Store
+    from hpi_core.api.manifest import read_pipeline
+
+    plan = effective(read_pipeline(json.dumps(manifest), "the benchmark's manifest"), lambda _: None)
+    models = {
+        use.path: assemble(
+            use.name,
+            use.source,
+            use.digest,
+            store=Store(store),
+            models=configs_directory() / "models",
+            read_metadata=read_metadata,
+        )
+        for use in plan.models
+    }
+    os.environ["PADDLE_PDX_CACHE_HOME"] = str(store / "paddlex")
+    os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
+    ours._HeadlessOpenCV.install()
+    import paddlex
+    from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunner
+
+    config = plan.with_directories({path: str(model.directory) for path, model in models.items()})
+    names = {model.directory: model.name for model in models.values()}
+    seconds = count_seconds(ONNXRuntimeRunner, lambda runner: names[runner.model_dir])
+    pipeline = paddlex.create_pipeline(config=config, device="cpu", engine="onnxruntime")
+    engines = dict.fromkeys(names.values(), "onnxruntime, threads by its default")
+    return OpenedPipeline(lambda image: read_lines(pipeline, image), lambda: dict(seconds), engines)
+
+
+def count_seconds(runner_class: Any, name_of: Callable[[Any], str]) -> dict[str, float]:
+    """Make every call of a runner add its duration to the dictionary that is returned, by model name."""
+    seconds: dict[str, float] = {}
+    original = runner_class.__call__
+
+    def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        started = time.perf_counter()
+        result = original(self, *arguments, **keywords)
+        name = name_of(self)
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+        return result
+
+    runner_class.__call__ = counted
+    return seconds
+
+
+def read_lines(pipeline: Any, image: NDArray[np.uint8]) -> list[TextLine]:
+    """Return the lines that PaddleX's OCR pipeline finds on one page."""
+    [result] = pipeline.predict(image)
+    return [TextLine(text, as_quad(quad)) for text, quad in zip(result["rec_texts"], result["rec_polys"], strict=True)]
+
+
+def as_quad(points: Any) -> Quad:
+    """Return four corners as floats."""
+    a, b, c, d = ((float(x), float(y)) for x, y in points)
+    return a, b, c, d
+
+
+def answer(opened: OpenedPipeline, image: NDArray[np.uint8]) -> dict[str, Any]:
+    """Read one page and return the times and the lines as JSON."""
+    before = opened.model_seconds()
+    started = time.perf_counter()
+    lines = opened.read(image)
+    seconds = time.perf_counter() - started
+    models = {name: total - before.get(name, 0.0) for name, total in opened.model_seconds().items()}
+    return {"seconds": seconds, "models": models, "lines": [[line.text, line.quad] for line in lines]}
+
+
+def main(arguments: list[str], requests: IO[str], replies: IO[str]) -> None:
+    """Open one side, say so, and answer until the parent closes the pipe."""
+    side, store, threads = arguments
+    started = time.perf_counter()
+    opened = open_pipeline(side, Path(store), int(threads))
+    opening = {"engines": opened.engines, "openSeconds": time.perf_counter() - started}
+    print(json.dumps(opening), file=replies, flush=True)
+    for line in requests:
+        image = np.load(json.loads(line)["page"], allow_pickle=False)
+        print(json.dumps(answer(opened, image)), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    # Libraries print to standard output; the replies keep a descriptor of their own and the rest goes to stderr.
+    own_output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    main(sys.argv[1:], sys.stdin, own_output)
+    # Thread pools of runtimes can hang in their destructors; every reply is flushed.
+    os._exit(0)

@@ -1,0 +1,63 @@
+"""A runtime that lives in memory: small, honest, without files and without a library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi_agent.engines.base import Engine, EngineRequest, Obtained, TensorSpec
+from hpi_core.errors import EngineFailed
+from hpi_core.formats import Backend
+
+WIDTH: Final = 4
+
+
+class DoublingSession:
+    """A model that doubles a float32 matrix of any number of rows."""
+
+    inputs = (TensorSpec("x", "float32", (None, WIDTH)),)
+    outputs = (TensorSpec("doubled", "float32", (None, WIDTH)),)
+
+    def __init__(self, request: EngineRequest) -> None:
+        self.obtained = Obtained(request.backend, "1.0 of tests", "float32", request.threads, "cpu")
+        self.closed = False
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return twice the input, as an array of its own."""
+        return [feeds["x"] * np.float32(2)]
+
+    def close(self) -> None:
+        """Remember that the memory was given back."""
+        self.closed = True
+
+
+@dataclass
+class InMemoryRuntime:
+    """Loads `DoublingSession` for every request, except on backends that are broken.
+
+    Attributes:
+        broken: Backends that cannot load, with the reason they give.
+        sessions: Every session loaded so far, in order.
+        requests: Every request made so far, in order, those of broken backends too.
+    """
+
+    broken: Mapping[Backend, str] = field(default_factory=dict)
+    sessions: list[DoublingSession] = field(default_factory=list)
+    requests: list[EngineRequest] = field(default_factory=list)
+
+    def load(self, request: EngineRequest) -> Engine:
+        """Return an engine for a request.
+
+        Raises:
+            EngineFailed: The backend is one of the broken ones.
+        """
+        self.requests.append(request)
+        if request.backend in self.broken:
+            raise EngineFailed(self.broken[request.backend])
+        session = DoublingSession(request)
+        self.sessions.append(session)
+        return Engine(session, request)

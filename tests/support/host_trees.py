@@ -1,0 +1,32 @@
+"""Hosts as trees of files, unpacked from the text archives in tests/data/hosts.
+
+An archive is one text file: a header that says where it comes from, then sections `-- /path --` with the content of a
+file each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+HOSTS = Path(__file__).parents[1] / "data" / "hosts"
+
+_SECTION = re.compile(r"^-- (/\S+) --\n", re.MULTILINE)
+
+
+def host_files(name: str) -> dict[str, str]:
+    """Return the files of a recorded host, content by path."""
+    _, *parts = _SECTION.split((HOSTS / f"{name}.txt").read_text(encoding="utf-8"))
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def host_tree(directory: Path, name: str, changes: Mapping[str, str | None] | None = None) -> Path:
+    """Write a recorded host below a directory, some files changed (or left out: None), and return its root."""
+    root = directory / "host"
+    for path, content in {**host_files(name), **(changes or {})}.items():
+        if content is not None:
+            file = root / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
+    return root

@@ -1,0 +1,140 @@
+"""Real servers for tests: our own command, and PaddleX's own server, each in a process of its own on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "configs" / "pipelines" / "ocr.yaml"
+PATIENCE_SECONDS = 120.0
+"""How long a test waits for a server before it fails; nothing waits this long on a machine that works."""
+
+
+def sample_manifest(**spec: Any) -> dict[str, Any]:
+    """Return the sample pipeline with some fields of its spec replaced."""
+    manifest: dict[str, Any] = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))
+    manifest["spec"].update(spec)
+    return manifest
+
+
+def on_backend(backend: str, **spec: Any) -> dict[str, Any]:
+    """Return the sample pipeline with one backend for every model, and no fall-back."""
+    inference = {"hpiConfig": {"autoConfig": False, "backend": backend}}
+    return sample_manifest(inference=inference, **spec)
+
+
+@dataclass
+class RunningServer:
+    """One running `hpi-agent serve`."""
+
+    process: subprocess.Popen[str]
+    url: str
+    events: list[dict[str, Any]]
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def client(self) -> httpx2.Client:
+        """Return a client of this server."""
+        return httpx2.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
+
+    def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
+        """Return the count-th event of a name; wait until it is there."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: len([one for one in self.events if one["event"] == event]) >= count, PATIENCE_SECONDS
+            )
+            assert found, f"no {count}. {event!r} event; events: {self.events}"
+            return [one for one in self.events if one["event"] == event][count - 1]
+
+    def follow(self) -> None:
+        """Collect events until the server ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+
+    def worker_pid(self) -> int:
+        """Return the process id of the worker that serves now."""
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii").split()
+        )
+        [pid] = [
+            int(child) for child in children if b"hpi_agent.serve.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+        return pid
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+def serve_command(store: Path, *more: str) -> list[str]:
+    """Return the command of a server on a free loopback port that reads its manifest from standard input."""
+    return [
+        *(sys.executable, "-m", "hpi_agent", "serve", "-f", "-"),
+        *("--port", "0", "-o", "json", "--store", str(store), *more),
+    ]
+
+
+@contextlib.contextmanager
+def serving(manifest: dict[str, Any], store: Path, *, wait: bool = True) -> Iterator[RunningServer]:
+    """Run the real command until the block ends.
+
+    Args:
+        manifest: What to serve.
+        store: The store to use.
+        wait: Whether to wait until the server is ready.
+    """
+    process = subprocess.Popen(serve_command(store), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(manifest))
+    process.stdin.close()
+    first = process.stdout.readline()
+    assert first, f"the server ended with {process.wait(10)} before it said anything"
+    event = json.loads(first)
+    server = RunningServer(process, event["url"], [event])
+    reader = threading.Thread(target=server.follow, daemon=True)
+    reader.start()
+    try:
+        if wait:
+            server.wait_for("listening")
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def paddlex_serving(config: dict[str, Any], cache: Path, threads: int) -> Iterator[str]:
+    """Run PaddleX's own server on its own onnxruntime engine; yield its URL."""
+    script = Path(__file__).with_name("paddlex_server.py")
+    command = [sys.executable, str(script), json.dumps(config), str(cache), str(threads)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "agent" / "src")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        url = next((line.split()[1] for line in process.stdout if line.startswith("LISTENING ")), None)
+        assert url is not None, f"PaddleX's own server ended with {process.wait(10)}"
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
