@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib  # type: ignore[import-not-found]  # From Python 3.11 on; only `make lock` runs this file.
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import tomllib  # type: ignore[import-not-found]  # From Python 3.11 on; only `make lock` runs this file.
 
 NEWEST: Final = "2026-11-21T00:00:00Z"
 """Packages published later are left out."""
@@ -137,7 +138,9 @@ def merge(by_platform: Mapping[str, Mapping[str, Pin]]) -> dict[str, Pin]:
     for platform in platforms[1:]:
         other = {name: pin.version for name, pin in by_platform[platform].items()}
         if differing := sorted({name for name, _ in first.items() ^ other.items()}):
-            raise CannotLock(f"{platforms[0]} and {platform} differ in {', '.join(differing)}; pin them in pyproject.toml")
+            raise CannotLock(
+                f"{platforms[0]} and {platform} differ in {', '.join(differing)}; pin them in pyproject.toml"
+            )
     return {
         name: Pin(name, version, set().union(*(pins[name].hashes for pins in by_platform.values())))
         for name, version in first.items()
@@ -153,7 +156,9 @@ def render(purpose: Purpose, python: str, pins: Iterable[Pin]) -> str:
         "--only-binary :all:",
     ]
     for pin in sorted(pins, key=lambda pin: pin.name):
-        lines += [" \\\n    ".join([f"{pin.name}=={pin.version}", *(f"--hash=sha256:{sha}" for sha in sorted(pin.hashes))])]
+        lines += [
+            " \\\n    ".join([f"{pin.name}=={pin.version}", *(f"--hash=sha256:{sha}" for sha in sorted(pin.hashes))])
+        ]
     return "\n".join(lines) + "\n"
 
 

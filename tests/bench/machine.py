@@ -67,17 +67,27 @@ class LoadMeter:
     started: float = field(default_factory=time.monotonic)
     busy_before: float = field(default_factory=lambda: busy_seconds())
     own_before: float = field(default_factory=lambda: process_seconds([os.getpid()]))
+    ended_before: float = field(default_factory=lambda: os.times().children_user + os.times().children_system)
 
     def other_percent(self, children: Iterable[int]) -> float:
         """Return the share of all processors that others used.
 
         Args:
-            children: Processes of ours that were started after the meter and still run.
+            children: Processes of ours that were started after the meter and still run; those that have ended and
+                were waited for are counted anyway.
         """
+        ended = os.times()
         own = process_seconds([os.getpid(), *children]) - self.own_before
+        own += ended.children_user + ended.children_system - self.ended_before
         busy = busy_seconds() - self.busy_before
         elapsed = (time.monotonic() - self.started) * (os.cpu_count() or 1)
         return max(0.0, 100 * (busy - own) / elapsed)
+
+
+def verdict(percent: float) -> str:
+    """Return the sentence on other load that goes with every figure."""
+    quality = "quiet" if percent <= QUIET_PERCENT else f"more than {QUIET_PERCENT} %: these figures are provisional"
+    return f"others used {percent:.0f} % of the processors meanwhile ({quality})"
 
 
 def busy_seconds() -> float:

@@ -36,11 +36,12 @@ class Extent:
     small_repeats: int
     """Readings of the small page by each side in one round."""
     budget_seconds: float
-    """No page is begun after this time, counted from the start of the program."""
+    """When to be done, counted from the start of the program: no page is begun that would take longer, judged by the
+    slowest one so far. Unit: seconds."""
 
 
-FULL: Final = Extent(large_pages=20, small_repeats=7, budget_seconds=330)
-QUICK: Final = Extent(large_pages=2, small_repeats=3, budget_seconds=50)
+FULL: Final = Extent(large_pages=20, small_repeats=7, budget_seconds=345)
+QUICK: Final = Extent(large_pages=2, small_repeats=3, budget_seconds=55)
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,23 @@ def measure(sides: Sequence[Side], small: Stored, large: Sequence[Stored], exten
     Every page is read by all sides before the next one is begun, each time in another order.
     """
     measured = Measured()
-    for page in (small, small, large[0]):
+    page_seconds = 0.0
+    for page in (small, large[0]):
+        began = time.monotonic()
         for side in sides:
             side.read(page)
+        page_seconds = time.monotonic() - began
     for turn, page in enumerate(round_of_pages(small, large, extent)):
-        if measured.pages_read > extent.small_repeats and time.monotonic() - started > extent.budget_seconds:
+        # One large page is read even when the time is used up: no figure is worse than a late one.
+        enough = measured.pages_read > extent.small_repeats
+        if enough and time.monotonic() - started + page_seconds > extent.budget_seconds:
             break
+        began = time.monotonic()
         for offset in range(len(sides)):
             side = sides[(turn + offset) % len(sides)]
             measured.add(page.page.name, side.name, side.read(page))
         measured.pages_read += 1
+        page_seconds = max(page_seconds, time.monotonic() - began)
         say(f"{time.monotonic() - started:4.0f} s  {page.page.name}")
     return measured
 
@@ -139,7 +147,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.ocr", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two large pages, under a minute on two cores")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="default: all")
-    parser.add_argument("--budget-seconds", type=float, help="begin no page after this time")
+    parser.add_argument("--budget-seconds", type=float, help="when to be done")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the rendered pages (default: %(default)s)")
     parser.add_argument("--store", type=Path, help="default: $HPI_STORE, else ~/.cache/hpi")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")

@@ -7,15 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import QUIET_PERCENT
+from bench.machine import verdict
 from bench.sides import SIDES
 
 
 def print_tables(document: dict[str, Any]) -> None:
     """Print one table for the small page and one for the large ones, and what a reader has to know about them."""
-    console = Console(highlight=False, width=max(130, Console().width))
+    console = Console(highlight=False, width=max(140, Console().width))
     console.print(f"detector, the same on every side: {document['detector']}; float32; one page at a time")
-    _print_load(console, document["otherLoadPercent"])
+    console.print(verdict(document["otherLoadPercent"]))
     large = document["largePages"]
     titles = {
         "small": "scanned page, 384 x 191 pixels, 7 lines",
@@ -31,17 +31,12 @@ def print_tables(document: dict[str, Any]) -> None:
     console.print(f"whole run: {document['seconds']:.0f} s")
 
 
-def _print_load(console: Console, percent: float) -> None:
-    verdict = "quiet" if percent <= QUIET_PERCENT else f"more than {QUIET_PERCENT} %: these figures are provisional"
-    console.print(f"others used {percent:.0f} % of the processors meanwhile ({verdict})")
-
-
 def _table(document: dict[str, Any], kind: str, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("SIDE", no_wrap=True)
+    table.add_column("SIDE", no_wrap=True, vertical="bottom")
     models = list(document["sides"][document["reference"]][kind]["modelMilliseconds"])
-    for heading in ("MS PER PAGE", "FASTER BY", *(f"{model} MS" for model in models), "REST MS", "CHARACTER ERROR"):
-        table.add_column(heading, justify="right")
+    for heading in ("MS PER PAGE", "FASTER BY", *(f"{model}, MS" for model in models), "REST, MS", "CHARACTER ERROR"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for side, figures in document["sides"].items():
         row = figures[kind]
         table.add_row(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+
 from support.images import png, png_bomb, text_page
 from support.servers import RunningServer
 
@@ -93,8 +94,7 @@ def test_json_nested_10000_deep_is_refused(server: RunningServer, path: str, ope
 
 
 def test_a_body_that_announces_more_than_the_limit_is_refused_unread(server: RunningServer) -> None:
-    address = urlsplit(server.url)
-    with socket.create_connection((address.hostname, address.port), 60) as connection:
+    with socket.create_connection(server.address, 60) as connection:
         head = "POST /ocr HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 33554433\r\n\r\n"
         connection.sendall(head.encode())
         answer = connection.makefile("rb").readline()
@@ -112,6 +112,30 @@ def test_a_body_that_grows_over_the_limit_is_refused(server: RunningServer) -> N
 
     assert answer.status_code == 413, answer.text
     assert "bodyBytes" in answer.json()["errorMsg"]
+
+
+def test_headers_without_end_are_refused(server: RunningServer) -> None:
+    with socket.create_connection(server.address, 60) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: t\r\n")
+        with contextlib.suppress(ConnectionError):
+            for number in range(40):
+                connection.sendall(b"X-Filler-%d: " % number + b"x" * 4_000 + b"\r\n")
+        answer = connection.makefile("rb").readline()
+
+    assert b" 400 " in answer
+    assert read_text(server) == ["still here"]
+
+
+def test_a_body_in_chunks_of_one_byte_is_read(server: RunningServer, page: bytes) -> None:
+    def pieces() -> Any:
+        for index in range(len(page)):
+            yield page[index : index + 1]
+
+    with server.client() as client:
+        headers = {"Content-Type": "image/png"}
+        answer = client.post("/ocr?visualize=false", content=pieces(), headers=headers)
+
+    assert answer.status_code == 200, answer.text
 
 
 def test_an_unknown_content_type_is_refused_with_what_is_read(server: RunningServer) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.servers import on_backend, sample_manifest, serve_command, serving
 
 from hpi_agent.configuration import configs_directory
 from hpi_agent.engines.onnxruntime import read_metadata
 from hpi_agent.models.assemble import assemble
 from hpi_agent.store.directory import Store
+from support.servers import on_backend, sample_manifest, serve_command, serving
 
 DETECTOR = "PP-OCRv6_small_det"
 WEIGHTS = "package://rapidocr/models/PP-OCRv6_det_small.onnx"

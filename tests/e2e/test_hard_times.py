@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+
 from support.images import text_page
 from support.servers import PATIENCE_SECONDS, RunningServer, on_backend, serving
 
@@ -41,7 +41,8 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def read(server: RunningServer) -> httpx2.Response:
     with server.client() as client:
         headers = {"Content-Type": "image/png"}
-        return client.post("/ocr?visualize=false", content=PAGE, headers=headers)
+        answer: httpx2.Response = client.post("/ocr?visualize=false", content=PAGE, headers=headers)
+        return answer
 
 
 def texts(answer: httpx2.Response) -> list[str]:
@@ -122,8 +123,7 @@ def test_a_client_that_hangs_up_in_service_leaves_the_next_answer_right(small: R
 
 
 def test_a_client_that_hangs_up_while_it_sends_costs_nothing(small: RunningServer) -> None:
-    address = urlsplit(small.url)
-    with socket.create_connection((address.hostname, address.port), 60) as connection:
+    with socket.create_connection(small.address, 60) as connection:
         connection.sendall(
             b"POST /ocr HTTP/1.1\r\nHost: t\r\nContent-Type: image/png\r\nContent-Length: 999\r\n\r\nabc"
         )
@@ -134,8 +134,7 @@ def test_a_client_that_hangs_up_while_it_sends_costs_nothing(small: RunningServe
 
 
 def send_and_keep(server: RunningServer) -> socket.socket:
-    address = urlsplit(server.url)
-    connection = socket.create_connection((address.hostname, address.port), 60)
+    connection = socket.create_connection(server.address, 60)
     fields = f"Host: t\r\nContent-Type: image/png\r\nContent-Length: {len(PAGE)}"
     head = f"POST /ocr?visualize=false HTTP/1.1\r\n{fields}\r\n\r\n"
     connection.sendall(head.encode() + PAGE)
@@ -161,7 +160,7 @@ def test_a_killed_worker_costs_at_most_one_request(small: RunningServer, threads
 def test_readiness_follows_the_worker(small: RunningServer) -> None:
     def ready() -> int:
         with small.client() as client:
-            return client.get("/v2/health/ready").status_code
+            return int(client.get("/v2/health/ready").status_code)
 
     assert ready() == 200
     os.kill(small.worker_pid(), signal.SIGKILL)
@@ -187,9 +186,8 @@ def test_sigterm_finishes_what_was_accepted_and_takes_nothing_new(
 
 
 def refuses_connections(server: RunningServer) -> bool:
-    address = urlsplit(server.url)
     try:
-        socket.create_connection((address.hostname, address.port), 60).close()
+        socket.create_connection(server.address, 60).close()
     except (ConnectionRefusedError, ConnectionResetError):
         return True
     return False

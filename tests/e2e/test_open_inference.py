@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import tritonclient.http as triton
+
 from support.servers import RunningServer
 
 DETECTOR = "PP-OCRv6_small_det"
@@ -27,7 +28,7 @@ def infer(
     tensor = triton.InferInput("x", list(array.shape), "FP32")
     tensor.set_data_from_numpy(array, binary_data=binary_in)
     wanted = triton.InferRequestedOutput("fetch_name_0", binary_data=binary_out)
-    found = client.infer(model, [tensor], outputs=[wanted]).as_numpy("fetch_name_0")
+    found: np.ndarray | None = client.infer(model, [tensor], outputs=[wanted]).as_numpy("fetch_name_0")
     assert found is not None
     return found
 

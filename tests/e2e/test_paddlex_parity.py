@@ -12,13 +12,13 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
-from support.images import png, text_page
-from support.servers import RunningServer, on_backend, paddlex_serving, sample_manifest, serving
 
 from hpi_agent.configuration import configs_directory
 from hpi_agent.engines.onnxruntime import read_metadata
 from hpi_agent.models.assemble import assemble
 from hpi_agent.store.directory import Store
+from support.images import png, text_page
+from support.servers import RunningServer, on_backend, paddlex_serving, sample_manifest, serving
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from models.graphs import TinyModel
 
 from hpi_agent.engines.base import Engine, EngineRequest
 from hpi_agent.engines.registry import load_engine
 from hpi_core.formats import BACKENDS, Backend
+from models.graphs import TinyModel
 
 Load = Callable[[TinyModel], Engine]
 

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from models import graphs
-from models.graphs import MODELS, Arrays, TinyModel
-from models.real import CLASSIFIER, DETECTOR, RECOGNISER, lines_for_recogniser, page_for_detector, real_model
 from numpy.typing import NDArray
 
 from hpi_agent.engines.base import Engine, EngineRequest, TensorSpec
 from hpi_agent.engines.registry import load_engine
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import BACKENDS, Backend
+from models import graphs
+from models.graphs import MODELS, TinyModel
+from models.real import CLASSIFIER, DETECTOR, RECOGNISER, lines_for_recogniser, page_for_detector, real_model
+from support.arrays import assert_arrays_equal, relative_difference
 
 Load = Callable[[TinyModel], Engine]
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-
-TOLERANCE = 1e-6
-"""Relative, for float32: sums of at most 27 products in another order than numpy's."""
-
-
-def assert_equal(got: Arrays, want: Arrays, tolerance: float = TOLERANCE) -> None:
-    assert list(got) == list(want) or set(got) == set(want)
-    for name, array in want.items():
-        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
-        if array.size:
-            difference = relative_difference(got[name], array)
-            assert difference <= tolerance, f"{name}: {difference:.2e} > {tolerance:.0e}"
-
-
-def relative_difference(got: NDArray[Any], want: NDArray[Any]) -> float:
-    a, b = got.astype(np.float64), want.astype(np.float64)
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
-
 
 # Names, types and shapes.
 
@@ -72,7 +51,7 @@ def test_one_engine_answers_many_shapes_rightly(model: TinyModel, load: Load) ->
 
     for _ in range(25):
         feeds = model.example(generator)
-        assert_equal(engine.infer(feeds), model.answer(feeds))
+        assert_arrays_equal(engine.infer(feeds), model.answer(feeds))
 
 
 def test_outputs_come_in_declared_order(load: Load) -> None:
@@ -104,7 +83,7 @@ def test_an_integer_beyond_32_bits_is_computed_or_refused_but_never_wrapped(
     engine = load(graphs.twice(dtype))
 
     if backend == "openvino":
-        with pytest.raises(Refused, match=rf"input 'x' holds values from .*{value}|input 'x' holds values from {value}"):
+        with pytest.raises(Refused, match=rf"'x' holds values .*{value}.* computes {dtype} in int32"):
             engine.infer({"x": x})
     else:
         assert np.array_equal(engine.infer({"x": x})["y"], x + x)
@@ -167,157 +146,10 @@ def test_a_failure_inside_the_graph_is_told_and_leaves_the_engine_fit(load: Load
     engine, even = load(graphs.pairs()), np.arange(4, dtype=np.float32)
 
     for _ in range(3):
-        with pytest.raises(EngineFailed, match=r"failed inside .*pairs\.onnx: (?!Exception from)(?!Check ').*\w"):
+        with pytest.raises(EngineFailed, match=r"failed inside .*pairs\.onnx: .*[Rr]eshape"):
             engine.infer({"x": even[:3]})
 
     assert np.array_equal(engine.infer({"x": even})["y"], [[0, 1], [2, 3]])
-
-
-# Whose memory it is.
-
-
-@every_model
-def test_outputs_belong_to_the_caller(model: TinyModel, load: Load) -> None:
-    engine, generator = load(model), np.random.default_rng(5)
-    feeds = model.example(generator)
-    first = engine.infer(feeds)
-    want = {name: array.copy() for name, array in first.items()}
-
-    later = [engine.infer({name: other_values(array) for name, array in feeds.items()}) for _ in range(3)]
-
-    assert later
-    assert_equal(first, want, tolerance=0)
-
-
-@every_model
-def test_writing_to_an_output_changes_nothing_else(model: TinyModel, load: Load) -> None:
-    engine, generator = load(model), np.random.default_rng(5)
-    feeds = model.example(generator)
-    kept = {name: array.copy() for name, array in feeds.items()}
-
-    for array in engine.infer(feeds).values():
-        array[...] = 0
-
-    assert_equal(feeds, kept, tolerance=0)
-    assert_equal(engine.infer(feeds), model.answer(kept))
-
-
-@every_model
-def test_inputs_are_never_changed(model: TinyModel, load: Load) -> None:
-    engine, generator = load(model), np.random.default_rng(5)
-    feeds = model.example(generator)
-    kept = {name: array.copy() for name, array in feeds.items()}
-
-    engine.infer(feeds)
-
-    assert_equal(feeds, kept, tolerance=0)
-
-
-def test_an_input_may_be_reused_by_the_caller_after_the_call(load: Load) -> None:
-    engine, x = load(graphs.passthrough()), np.ones(5, dtype=np.float32)
-    outputs = engine.infer({"x": x})
-
-    x[:] = 7
-
-    assert np.array_equal(outputs["x"], np.ones(5))
-
-
-def test_outputs_outlive_their_engine(load: Load) -> None:
-    model = graphs.convolution()
-    engine, feeds = load(model), model.example(np.random.default_rng(5))
-    outputs = engine.infer(feeds)
-    want = model.answer(feeds)
-
-    engine.close()
-    gc.collect()
-    other = load(model).infer({"x": np.zeros((3, 3, 40, 40), dtype=np.float32)})
-
-    assert not other["y"].any()
-    assert_equal(outputs, want)
-
-
-def other_values(array: NDArray[Any]) -> NDArray[Any]:
-    return (~array if array.dtype == bool else array + 1).astype(array.dtype)
-
-
-# Closing.
-
-
-def test_closing_twice_is_allowed(load: Load) -> None:
-    engine = load(graphs.add())
-
-    engine.close()
-    engine.close()
-
-    with pytest.raises(Refused, match="this engine is closed; load the model again"):
-        engine.infer({"x": ROWS})
-
-
-def test_the_end_of_a_with_block_closes(load: Load) -> None:
-    with load(graphs.add()) as engine:
-        engine.infer({"x": ROWS})
-
-    with pytest.raises(Refused, match="closed"):
-        engine.infer({"x": ROWS})
-
-
-def test_closing_under_load_lets_every_accepted_call_finish(load: Load) -> None:
-    model = graphs.convolution()
-    engine, started = load(model), threading.Semaphore(0)
-    feeds = {"x": np.ones((2, 3, 64, 64), dtype=np.float32)}
-    want = model.answer(feeds)
-
-    def until_refused() -> int:
-        answered = 0
-        while True:
-            try:
-                got = engine.infer(feeds)
-            except Refused:
-                return answered
-            assert_equal(got, want)
-            answered += 1
-            started.release()
-
-    with ThreadPoolExecutor(3) as pool:
-        callers = [pool.submit(until_refused) for _ in range(3)]
-        for _ in range(10):
-            started.acquire()
-        engine.close()
-
-    assert sum(caller.result() for caller in callers) >= 10
-
-
-# Threads.
-
-
-@pytest.mark.parametrize("model", [graphs.convolution(), graphs.mixed(), graphs.pairs()], ids=lambda model: model.name)
-def test_two_threads_get_their_own_right_answers(model: TinyModel, load: Load) -> None:
-    engine = load(model)
-
-    def call(seed: int) -> int:
-        generator = np.random.default_rng(seed)
-        examples = [model.example(generator) for _ in range(10)]
-        answers = [model.answer(feeds) for feeds in examples]
-        for turn in range(200):
-            assert_equal(engine.infer(examples[turn % 10]), answers[turn % 10])
-        return 200
-
-    with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(call, [1, 2]))
-
-    assert done == [200, 200]
-
-
-@pytest.mark.parametrize("threads", sorted({1, min(2, len(os.sched_getaffinity(0)))}))
-def test_the_threads_asked_for_are_the_threads_the_runtime_reports(
-    threads: int, backend: Backend, tmp_path: Path
-) -> None:
-    request = EngineRequest(graphs.convolution().save(tmp_path), backend, threads)
-
-    with load_engine(request) as engine:
-        obtained = engine.obtained
-
-    assert (obtained.threads, obtained.backend, obtained.precision) == (threads, backend, "float32")
 
 
 # Real weights.

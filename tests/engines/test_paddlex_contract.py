@@ -16,6 +16,7 @@ import pytest
 
 from hpi_agent.pipelines import paddlex
 from hpi_core.errors import Stop
+from support.images import text_page
 
 PRELUDE = """
     import sys
@@ -60,7 +61,9 @@ def test_another_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_upstream_still_refuses_a_second_engine_of_that_name(tmp_path: Path) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
     ours._HeadlessOpenCV.install()
     from paddlex.inference.models.engines import InferenceEngine
     from paddlex.inference.models.engines.hpi import HPIEngine
@@ -70,25 +73,32 @@ def test_upstream_still_refuses_a_second_engine_of_that_name(tmp_path: Path) -> 
     except Exception as error:
         print(type(error).__name__)
     """
+    )
     assert succeed(program, tmp_path) == "DuplicateRegistrationError"
 
 
 def test_both_doors_of_upstream_still_ask_for_ultra_infer(tmp_path: Path) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
     ours._HeadlessOpenCV.install()
     from paddlex.inference.models.engines.hpi import HPIEngine
     from paddlex.inference.models.runners.hpi import HPIRunner
-    for door in (lambda: HPIEngine().ensure_environment(), lambda: HPIRunner(model_dir=".", model_file_prefix="a", config=None)):
+    doors = (HPIEngine().ensure_environment, lambda: HPIRunner(model_dir=".", model_file_prefix="a", config=None))
+    for door in doors:
         try:
             door()
         except Exception as error:
             print("ultra-infer" in str(error) or "ultra_infer" in str(error))
     """
+    )
     assert succeed(program, tmp_path).split() == ["True", "True"]
 
 
 def test_after_the_activation_the_engine_is_ours_and_the_first_one_is_gone(tmp_path: Path) -> None:
-    program = ACTIVATE + """
+    program = (
+        ACTIVATE
+        + """
     from paddlex.inference.models import _get_inference_engine
     from paddlex.inference.models.engines import InferenceEngine
     engine = _get_inference_engine("hpi")
@@ -97,6 +107,7 @@ def test_after_the_activation_the_engine_is_ours_and_the_first_one_is_gone(tmp_p
     ours.activate(Shelf(1, True, load_engine), cache)
     print(InferenceEngine.all()["hpi"] is type(engine), type(engine).shelf.default_threads)
     """
+    )
     first, second = succeed(program, tmp_path).splitlines()
 
     assert first == "hpi_agent.pipelines.paddlex hpi ('onnx',)"
@@ -104,48 +115,80 @@ def test_after_the_activation_the_engine_is_ours_and_the_first_one_is_gone(tmp_p
 
 
 def test_an_unknown_setting_is_refused_where_upstream_drops_it(tmp_path: Path) -> None:
-    program = ACTIVATE + """
+    program = (
+        ACTIVATE
+        + """
     from paddlex.inference.models import normalize_engine_config
     try:
         normalize_engine_config("hpi", {"bakend": "openvino"}, model_name="m", device="cpu")
     except Exception as error:
         print(type(error).__name__, error)
     """
+    )
     assert succeed(program, tmp_path) == (
         "Refused hpi_config of m: 'bakend' is not a known setting; did you mean 'backend'?"
     )
 
 
 def test_a_device_that_is_not_served_is_refused(tmp_path: Path) -> None:
-    program = ACTIVATE + """
+    program = (
+        ACTIVATE
+        + """
     from paddlex.inference.models import normalize_engine_config
     try:
         normalize_engine_config("hpi", {}, model_name="m", device="gpu:0")
     except Exception as error:
         print(type(error).__name__, error)
     """
+    )
     assert succeed(program, tmp_path) == "Refused device 'gpu' is not served by this release; allowed: 'cpu'"
 
 
+def test_an_inference_yml_may_hold_plain_data_alone(tmp_path: Path) -> None:
+    (tmp_path / "inference.yml").write_text("Global: {model_name: m}\nPreProcess: !!python/tuple [1]\n")
+    program = (
+        ACTIVATE
+        + """
+    from paddlex.inference.models.utils.model_config import load_model_config
+    try:
+        load_model_config(cache)
+    except Exception as error:
+        print(type(error).__name__)
+    (cache / "inference.yml").write_text("Global: {model_name: m}")
+    print(load_model_config(cache))
+    """
+    )
+    assert succeed(program, tmp_path).splitlines() == ["ConstructorError", "{'Global': {'model_name': 'm'}}"]
+
+
 def test_the_headless_opencv_is_accepted_for_the_full_one(tmp_path: Path) -> None:
-    program = ACTIVATE + """
+    program = (
+        ACTIVATE
+        + """
     from paddlex.utils.deps import is_dep_available, is_extra_available
     print(is_dep_available("opencv-contrib-python"), is_extra_available("ocr-core"))
     """
+    )
     assert succeed(program, tmp_path) == "True True"
 
 
-def test_neither_the_import_nor_a_picture_reaches_out_to_a_network(tmp_path: Path) -> None:
+def test_a_page_is_read_and_drawn_without_reaching_out_to_a_network(tmp_path: Path) -> None:
+    (tmp_path / "page.png").write_bytes(text_page("no network"))
     program = """
     import socket, sys
+    from pathlib import Path
     def watch(event, arguments):
-        if event == "socket.connect" or event == "socket.getaddrinfo":
-            print("REACHED OUT", event, arguments[-1] if event == "socket.connect" else arguments[0])
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.fork"):
+            print("REACHED OUT", event, arguments)
     sys.addaudithook(watch)
-    """ + ACTIVATE + """
-    import numpy
-    from paddlex.inference.pipelines.ocr.result import OCRResult
-    from paddlex.utils.fonts import SIMFANG_FONT
-    print(Path(SIMFANG_FONT.path).is_file(), Path(SIMFANG_FONT.path).name)
+    from hpi_agent.configuration import configs_directory
+    from hpi_agent.pipelines.ocr import Timings
+    from hpi_agent.serve.served import open_pipeline
+    store = Path(sys.argv[1])
+    manifest = (configs_directory() / "pipelines" / "ocr.yaml").read_text()
+    task = open_pipeline(manifest, "ocr.yaml", store, 2).ocr()
+    page = memoryview((store / "page.png").read_bytes())
+    [read] = task.answer(page, "IMAGE", {}, True, Timings())["ocrResults"]
+    print(read["prunedResult"]["rec_texts"], len(read["ocrImage"]) > 1000)
     """
-    assert succeed(program, tmp_path) == "True DejaVuSans.ttf"
+    assert succeed(program, tmp_path) == "['no network'] True"

@@ -19,8 +19,8 @@ WIDTH: Final = 4
 class DoublingSession:
     """A model that doubles a float32 matrix of any number of rows."""
 
-    inputs = (TensorSpec("x", "float32", (None, WIDTH)),)
-    outputs = (TensorSpec("doubled", "float32", (None, WIDTH)),)
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("x", "float32", (None, WIDTH)),)
+    outputs: tuple[TensorSpec, ...] = (TensorSpec("doubled", "float32", (None, WIDTH)),)
 
     def __init__(self, request: EngineRequest) -> None:
         self.obtained = Obtained(request.backend, "1.0 of tests", "float32", request.threads, "cpu")

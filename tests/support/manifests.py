@@ -74,7 +74,7 @@ def with_value(document: Document, path: str, value: Any) -> Document:
     here: Any = changed
     for part in parents:
         here = here[int(part[1:-1])] if part.startswith("[") else here.setdefault(part, {})
-    here[last] = value
+    here[int(last[1:-1]) if last.startswith("[") else last] = value
     return changed
 
 

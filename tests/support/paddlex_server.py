@@ -18,6 +18,7 @@ def main() -> None:
 
     config, cache, threads = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     os.environ["PADDLE_PDX_CACHE_HOME"] = cache
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
     os.environ[ours.FONT_VARIABLE] = str(ours.find_font())
     ours._HeadlessOpenCV.install()

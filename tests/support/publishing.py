@@ -1,10 +1,10 @@
 """Processes that publish in a store and are stopped at chosen steps; run as a program by the tests of the store.
 
     python publishing.py interrupt kill|fail fresh|damaged FOLDER   one store per step, each stopped at its step
-    python publishing.py publish FOLDER KEY                         says `writing` and waits for a line on stdin
+    python publishing.py publish FOLDER KEY     says `locking`, then `writing` and waits for a line on stdin; says where
 
-A step is anything by which a publication touches its store, as Python's own audit events name it, and the middle of every
-file that is written.
+A step is anything by which a publication touches its store, as Python's own audit events name it, and the middle of
+every file that is written.
 """
 
 from __future__ import annotations
@@ -98,13 +98,21 @@ def _publish_and_exit(root: Path, step: int, action: str) -> NoReturn:
 
 
 def publish(folder: Path, key: str) -> None:
-    """Publish, and wait for a line on stdin before anything is written."""
+    """Publish; say when the lock is asked for, and wait for a line on stdin before anything is written."""
+    said = False
+
+    def say_locking(event: str, _: tuple[Any, ...]) -> None:
+        nonlocal said
+        if event == "fcntl.flock" and not said:
+            said = True
+            print("locking", flush=True)
 
     def write(directory: Path) -> None:
         print("writing", flush=True)
         sys.stdin.readline()
         write_model(directory)
 
+    sys.addaudithook(say_locking)
     print(Store(folder).publish("models", key, write), flush=True)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import yaml
@@ -44,6 +45,14 @@ class RunningServer:
     url: str
     events: list[dict[str, Any]]
     _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, for clients that speak raw bytes."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
 
     def client(self) -> httpx2.Client:
         """Return a client of this server."""

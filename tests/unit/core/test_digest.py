@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpi_core.digest import PATTERN, canonical_json, digest_of_bytes, digest_of_json
@@ -37,27 +37,32 @@ def typed(value: Any) -> Any:
     return (type(value), repr(value))
 
 
+@settings(deadline=None)
 @given(values)
 def test_the_order_of_keys_changes_nothing(value: Any) -> None:
     assert canonical_json(reordered(value)) == canonical_json(value)
 
 
+@settings(deadline=None)
 @given(values, values)
 def test_two_values_share_a_spelling_exactly_when_they_are_the_same(first: Any, second: Any) -> None:
     assert (canonical_json(first) == canonical_json(second)) == (typed(first) == typed(second))
 
 
+@settings(deadline=None)
 @given(values)
 def test_the_spelling_is_json_of_the_same_value(value: Any) -> None:
     assert typed(json.loads(canonical_json(value))) == typed(value)
 
 
+@settings(deadline=None)
 @given(values)
 def test_the_digest_is_sha256_of_the_spelling(value: Any) -> None:
     assert digest_of_json(value) == f"sha256:{hashlib.sha256(canonical_json(value)).hexdigest()}"
     assert PATTERN.match(digest_of_json(value))
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=16)))
 def test_chunks_change_nothing(chunks: list[bytes]) -> None:
     assert digest_of_bytes(chunks) == digest_of_bytes([b"".join(chunks)])

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import http.client
 import importlib.util
+import io
 import json
 import re
 import statistics
@@ -91,17 +92,23 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = yaml.safe_load(read_manifest(file))
     page = page_bytes(arguments.image)
     started = time.perf_counter()
-    _say(f"starting one server as {file} says, and one per engine for comparison …")
+    _say(f"starting a server as {file} says …")
     with contextlib.ExitStack() as stack:
-        servers = {"": stack.enter_context(serving(manifest, arguments.store))}
+        server = stack.enter_context(serving(manifest, arguments.store))
+        _say(f"ready after {time.perf_counter() - started:.1f} s; starting the other engine for comparison …")
+        servers: dict[str, Server] = {}
         for backend in BACKENDS:
-            servers[backend] = stack.enter_context(serving(with_backend(manifest, backend), arguments.store))
+            # A server whose models are all on one engine is that engine's server already.
+            same = all(engine["backend"] == backend for engine in server.engines)
+            servers[backend] = (
+                server if same else stack.enter_context(serving(with_backend(manifest, backend), arguments.store))
+            )
         _say(f"ready after {time.perf_counter() - started:.1f} s; reading the page {ROUNDS} times on each …")
-        answer = servers[""].read(page, visualize=True)
-        timed = measure({name: servers[name] for name in BACKENDS}, page)
+        answer = server.read(page, visualize=True)
+        timed = measure(servers, page)
     arguments.picture.parent.mkdir(parents=True, exist_ok=True)
     arguments.picture.write_bytes(answer.picture)
-    show(answer, servers[""], timed, arguments.picture)
+    show(answer, server, timed, arguments.picture)
     return 0
 
 
@@ -118,9 +125,20 @@ def page_bytes(image: Path | None) -> bytes:
             raise SourceFailed("the page comes in the package scikit-image; install it, or name a file with --image")
         path = Path(next(iter(spec.submodule_search_locations))) / "data" / "page.png"
     try:
-        return path.read_bytes()
+        return path.read_bytes() if image is not None else _without_profile(path.read_bytes())
     except OSError as error:
         raise SourceFailed(f"cannot read {path}: {error.strerror}; name a file with --image") from error
+
+
+def _without_profile(page: bytes) -> bytes:
+    """Return a PNG with the same pixels and without its colour profile, which is malformed: libpng would complain."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(page), formats=("PNG",)) as opened:
+        opened.info.pop("icc_profile", None)
+        opened.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def with_backend(manifest: dict[str, Any], backend: str) -> dict[str, Any]:
@@ -206,7 +224,8 @@ def show(answer: Answer, server: Server, timed: dict[str, list[Answer]], picture
         console.print(table)
         console.print()
     for engine in serves.values():
-        console.print(f"{engine['name']}: {engine['backend']} {engine['version']}, because: {engine['reason']}")
+        version = engine["version"].split("-")[0]
+        console.print(f"{engine['name']}: {engine['backend']} {version}, because: {engine['reason']}")
     console.print(f"picture with boxes: {picture}")
 
 

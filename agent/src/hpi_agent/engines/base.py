@@ -68,9 +68,17 @@ class Obtained:
 class Session(Protocol):
     """One loaded model of one runtime. Implementations trust their caller: `Engine` has checked every array."""
 
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    obtained: Obtained
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the model file declares of its inputs."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model file declares of its outputs."""
+
+    @property
+    def obtained(self) -> Obtained:
+        """What the backend really gave."""
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return one array per declared output, in order; the caller owns them. Safe from several threads at once."""
@@ -193,12 +201,13 @@ def format_shape(shape: tuple[int | None, ...]) -> str:
 MAX_REASON_CHARACTERS: Final = 300
 
 
-def telling_line(error: BaseException) -> str:
-    """Return the first line of a runtime's message that says what happened, at most 300 characters.
+def line_of(error: BaseException, position: int) -> str:
+    """Return one line of a runtime's message, at most 300 characters, or the error's type when it says nothing.
 
-    OpenVINO begins with where in its own sources the error was noticed; those lines tell a user nothing.
+    Args:
+        error: What the runtime raised.
+        position: 0 for the first line, -1 for the last: each runtime has its own place for what happened.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
-    chosen = (telling or lines or [type(error).__name__])[0]
-    return chosen if len(chosen) <= MAX_REASON_CHARACTERS else chosen[: MAX_REASON_CHARACTERS - 1] + "…"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = lines[position]
+    return line if len(line) <= MAX_REASON_CHARACTERS else line[: MAX_REASON_CHARACTERS - 1] + "…"

@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi_agent.engines.base import EngineRequest, Obtained, telling_line
+from hpi_agent.engines.base import EngineRequest, Obtained, line_of
 from hpi_agent.engines.onnx_file import Declared
 from hpi_agent.engines.sealed_files import remove_unsealed_files, seal_files
 from hpi_core.errors import EngineFailed, Refused
@@ -34,6 +34,8 @@ BLOBS: Final = "*.blob"
 NARROWED: Final = ("int64", "uint64", "uint32")
 """Integer types that the CPU plugin computes in int32, wrapping or clamping in silence (openvino 2026.4.1)."""
 _INT32: Final = np.iinfo(np.int32)
+_LAST: Final = -1
+"""OpenVINO names places in its own sources first and what happened last."""
 
 
 class OpenVinoSession:
@@ -80,12 +82,16 @@ class OpenVinoSession:
             request = self._compiled.create_infer_request()
         try:
             fed = {self._fed[name]: array for name, array in feeds.items() if name in self._fed}
-            request.infer(fed, share_inputs=False, share_outputs=True)
+            # Never `infer`: with one thread it swallows an operator's failure and leaves the answer of the call before,
+            # perhaps another user's, in the outputs (openvino 2026.4.1). Waiting for an asynchronous call raises, and
+            # costs 10 to 28 microseconds.
+            request.start_async(fed, share_inputs=False)
+            request.wait()
             # The request writes to the same memory at its next call, so this copy is what the caller owns.
             arrays = [np.array(request.get_output_tensor(position).data) for position in self._answers]
         except RuntimeError as error:
             # The request is dropped: nothing promises that it is fit for another call.
-            raise EngineFailed(f"openvino failed inside {self._path}: {telling_line(error)}") from error
+            raise EngineFailed(f"openvino failed inside {self._path}: {line_of(error, _LAST)}") from error
         # As many requests as calls were ever in flight at once: the one stream answers them in turn.
         self._idle.append(request)
         return arrays
@@ -163,11 +169,14 @@ def _compile(request: EngineRequest) -> Any:
         compiled = _core().compile_model(str(request.model_path), DEVICE, settings)
     except RuntimeError as error:
         raise EngineFailed(
-            f"openvino {import_openvino().get_version()} cannot load {request.model_path}: {telling_line(error)}; "
+            f"openvino {import_openvino().get_version()} cannot load {request.model_path}: {line_of(error, _LAST)}; "
             "convert the model again with operators of this version, or choose another backend"
         ) from error
     if directory is not None:
         _in_cache(directory, seal_files)
+        if not any(directory.glob(BLOBS)):
+            # OpenVINO says nothing when it cannot write there.
+            raise EngineFailed(f"openvino kept nothing in the compile cache {directory}; give a writable directory")
     return compiled
 
 

@@ -18,11 +18,12 @@ FREE_DIMENSION: Final = 64
 
 
 def canary_image() -> NDArray[np.uint8]:
-    """Return a small white page with one line of black text: BGR, shape (64, 320, 3)."""
+    """Return a small white page with one line of black text: BGR, shape (256, 256, 3)."""
     import cv2
 
-    image = np.full((64, 320, 3), 255, dtype=np.uint8)
-    cv2.putText(image, CANARY_TEXT, (16, 46), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3, cv2.LINE_AA)
+    # Square, because detectors enlarge the shorter side to a fixed length: a strip would become a huge picture.
+    image = np.full((256, 256, 3), 255, dtype=np.uint8)
+    cv2.putText(image, CANARY_TEXT, (12, 140), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3, cv2.LINE_AA)
     return image
 
 

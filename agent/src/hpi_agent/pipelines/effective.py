@@ -221,8 +221,8 @@ def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[st
     yield from _unsupported(module.inference, f"{where}.inference")
     if module.inference.device is not None:
         yield f"{where}.inference.device: must be set in spec.inference: PaddleX has one device for a pipeline"
-    if module.inference.use_hpip is not None:
-        target["use_hpip"] = module.inference.use_hpip
+    if module.inference.use_hpip:
+        target["use_hpip"] = True
     if module.inference.engine is not None:
         target["engine"] = module.inference.engine
     settings = _hpi_config(module.inference)

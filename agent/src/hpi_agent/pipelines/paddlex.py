@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpi_agent.engines.shelf import Shelf, Shelved, read_wish
+from hpi_agent.pipelines.ctc import OnePassDecode
 from hpi_core.errors import Refused, Stop, TooLarge
 
 PADDLEX_VERSION: Final = "3.7.2"
@@ -109,9 +110,20 @@ def create_pipeline(config: Mapping[str, Any], *, device: str, hpi_config: Mappi
     """
     import paddlex
 
-    return paddlex.create_pipeline(
+    pipeline = paddlex.create_pipeline(
         config=dict(config), device=device, use_hpip=True, hpi_config=None if hpi_config is None else dict(hpi_config)
     )
+    _decode_in_one_pass(pipeline)
+    return pipeline
+
+
+def _decode_in_one_pass(pipeline: Any) -> None:
+    from paddlex.inference.models.text_recognition.processors import CTCLabelDecode
+
+    recogniser = getattr(getattr(pipeline, "_pipeline", None), "text_rec_model", None)
+    # Exactly this class: a subclass may decode otherwise.
+    if recogniser is not None and type(recogniser.post_op) is CTCLabelDecode:
+        recogniser.post_op = OnePassDecode(recogniser.post_op)
 
 
 def create_model(name: str, directory: Path, *, device: str, hpi_config: Mapping[str, Any] | None) -> Any:
@@ -154,7 +166,11 @@ def read_pdf(file: bytes, max_pages: int) -> tuple[list[Any], dict[str, Any]]:
 def _take_over(shelf: Shelf) -> None:
     from paddlex.inference.models import _get_inference_engine
     from paddlex.inference.models.engines import InferenceEngine
+    from paddlex.inference.utils.io.readers import YAMLReaderBackend
 
+    # PaddleX reads every inference.yml with PyYAML's FullLoader, in Python: 0.6 s for the 18,708 characters of one
+    # recogniser, and more than plain data is allowed in the file. This is 0.05 s, and plain data alone.
+    YAMLReaderBackend.read_file = _read_plain_yaml
     engines = InferenceEngine.all()
     ours = _engine_class()
     if engines.get("hpi") is not ours:
@@ -163,6 +179,13 @@ def _take_over(shelf: Shelf) -> None:
         # PaddleX remembers engine objects by name; one made before the activation would stay in use.
         _get_inference_engine.cache_clear()
     ours.shelf = shelf
+
+
+def _read_plain_yaml(_: Any, path: str, **options: Any) -> Any:
+    import yaml
+
+    with Path(path).open(encoding="utf-8", **options) as file:
+        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
 
 
 @lru_cache(maxsize=1)
@@ -253,16 +276,14 @@ class _HeadlessOpenCV(importlib.metadata.DistributionFinder):
         try:
             importlib.metadata.distribution(cls.WANTED)
         except importlib.metadata.PackageNotFoundError:
-            sys.meta_path.append(cls())  # type: ignore[arg-type]
+            sys.meta_path.append(cls())
 
     def find_spec(self, *_: Any) -> None:
         """Find no module: this hook only answers questions about metadata."""
 
-    def find_distributions(
-        self, context: importlib.metadata.DistributionFinder.Context = importlib.metadata.DistributionFinder.Context()
-    ) -> list[importlib.metadata.Distribution]:
+    def find_distributions(self, context: Any = None) -> list[importlib.metadata.Distribution]:
         """Return the headless distribution when the full one is asked for."""
-        name = context.name
+        name = getattr(context, "name", None)
         if name is None or name.lower().replace("_", "-") != self.WANTED:
             return []
         try:

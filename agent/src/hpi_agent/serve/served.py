@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from hpi_agent.configuration import configs_directory
+from hpi_agent.discovery import detect
 from hpi_agent.engines.base import EngineRequest
 from hpi_agent.engines.registry import load_engine
 from hpi_agent.engines.shelf import Shelf, Shelved
@@ -22,6 +22,7 @@ from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.canary import prove_engine, prove_ocr
 from hpi_agent.pipelines.effective import Effective, effective
 from hpi_agent.pipelines.ocr import OcrTask
+from hpi_agent.profile import hardware_class
 from hpi_agent.store.directory import Store
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
@@ -148,26 +149,19 @@ def _compile_cache(store: Store, digests: dict[Path, str], request: EngineReques
         return None
     from importlib.metadata import version
 
+    hardware = hardware_class(detect(Path("/")))
     key = {
         "model": digests[request.model_path.parent],
         "backend": request.backend,
         "version": version("openvino"),
         "precision": "float32",
         "threads": request.threads,
-        "architecture": platform.machine(),
-        "cpu": _cpu_flags(),
+        "architecture": hardware.architecture,
+        "vendor": hardware.vendor,
+        # Compiled kernels are made for exactly these instructions.
+        "isaFlags": list(hardware.isa_flags),
     }
     return store.compile_cache(digest_of_json(key))
-
-
-def _cpu_flags() -> str:
-    """Return what code a CPU can run, as the kernel words it: compiled kernels are made for exactly that."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor()
-    wanted = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part", "Features")
-    return "\n".join(line for line in text.split("\n\n")[0].splitlines() if line.startswith(wanted))
 
 
 def _load(manifest: HPIPipeline, plan: Effective, shelf: Shelf, models: tuple[AssembledModel, ...]) -> OcrTask | None:

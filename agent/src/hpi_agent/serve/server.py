@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -17,6 +17,9 @@ from hpi_agent.serve.metrics import Metrics
 from hpi_agent.serve.supervisor import Supervisor, Worker, WorkerCommand
 from hpi_core.api.v1alpha1.pipeline import Serving
 from hpi_core.errors import Stop
+
+MAX_HEAD_BYTES: Final = 65_536
+"""Most bytes of a request line and its headers together."""
 
 Announce = Callable[[str, dict[str, Any]], None]
 """Tells people and programs of one event: its name and its facts."""
@@ -122,7 +125,9 @@ class _DrainingServer(uvicorn.Server):
                 # WebSockets are not spoken here; the lifespan protocol is not used.
                 ws="none",
                 lifespan="off",
-                http="httptools",
+                # h11 bounds the bytes of a request's head; httptools does not.
+                http="h11",
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 timeout_graceful_shutdown=drain_seconds,
                 timeout_keep_alive=75,
             )
@@ -132,7 +137,7 @@ class _DrainingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals on the event loop; uvicorn's own way raises them again at the end, which sets the exit code."""
+        """Handle signals on the event loop; uvicorn would raise them again at its end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)

@@ -72,7 +72,8 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 # Standard output belongs to the server's own messages.
                 stdout=sys.stderr.fileno(),
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                # ONNX Runtime posts telemetry unless this is set before its first import (1.29 and later).
+                env={**os.environ, "PYTHONSAFEPATH": "1", "ORT_DISABLE_TELEMETRY": "1"},
                 # A group of its own: Ctrl-C and the shell's signals go to the server, which drains first.
                 start_new_session=True,
             )

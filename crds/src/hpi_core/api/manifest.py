@@ -110,11 +110,19 @@ class _Loader(yaml.SafeLoader):
     """
 
 
-_TYPES: Final = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
+_TAG: Final = "tag:yaml.org,2002:"
+_INTEGER: Final = re.compile(r"^[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+_FRACTION: Final = re.compile(
+    r"^[-+]?(([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(inf|Inf|INF))$"
+    r"|^\.(nan|NaN|NAN)$"
+)
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag in _TYPES]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}null", f"{_TAG}bool")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# YAML 1.1 takes 8080:80 for a number of base 60, and JSON's 1e-5 for text.
+_Loader.add_implicit_resolver(f"{_TAG}int", _INTEGER, list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{_TAG}float", _FRACTION, list("-+0123456789."))
 
 
 def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -151,8 +159,8 @@ def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, _text)
-_Loader.add_constructor("tag:yaml.org,2002:int", _number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+_Loader.add_constructor(f"{_TAG}int", _number)
+_Loader.add_constructor(f"{_TAG}float", _number)
 
 
 _TYPES_IN_WORDS: Final = {
@@ -181,7 +189,8 @@ def _problem(item: Any) -> str:
     if kind == "literal_error":
         allowed = [part.strip("'") for part in re.split(r", | or ", item["ctx"]["expected"])]
         wanted = f"one of {allowed}" if len(allowed) > 1 else repr(allowed[0])
-        return f"{path}: must be {wanted}, got {_shown(seen)}{did_you_mean(str(seen), allowed, [])}"
+        near = did_you_mean(seen, allowed, []) if isinstance(seen, str) else ""
+        return f"{path}: must be {wanted}, got {_shown(seen)}{near}"
     if kind == "string_pattern_mismatch":
         return f"{path}: {PATTERNS_IN_WORDS[item['ctx']['pattern']]}, got {_shown(seen)}"
     words = _TYPES_IN_WORDS.get(kind, str(item["msg"]).replace("Input should", "must"))

@@ -141,9 +141,13 @@ def test_an_address_with_more_than_a_path_or_with_control_characters_is_refused(
     )
 
 
-@pytest.mark.parametrize("source", ["package://lent_models", "package://lent_models/", "package:///x", "package://a.b/x"])
+@pytest.mark.parametrize(
+    "source", ["package://lent_models", "package://lent_models/", "package:///x", "package://a.b/x"]
+)
 def test_a_package_address_needs_one_package_and_a_path(source: str) -> None:
-    assert refusal(source) == f"source {source!r} must be package://PACKAGE/PATH with one import name and a path inside it"
+    assert (
+        refusal(source) == f"source {source!r} must be package://PACKAGE/PATH with one import name and a path inside it"
+    )
 
 
 @pytest.mark.parametrize(

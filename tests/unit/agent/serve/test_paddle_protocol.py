@@ -115,7 +115,9 @@ def test_a_raw_body_is_what_its_media_type_or_its_bytes_say(media_type: str, con
 
 
 def test_query_parameters_of_a_raw_body_are_read_like_fields() -> None:
-    request = decode_raw(b"x", "image/png", {"visualize": "false", "textDetThresh": "0.4", "logId": "q"}, visualize=True)
+    request = decode_raw(
+        b"x", "image/png", {"visualize": "false", "textDetThresh": "0.4", "logId": "q"}, visualize=True
+    )
 
     assert request.header["visualize"] is False
     assert request.header["options"]["text_det_thresh"] == 0.4

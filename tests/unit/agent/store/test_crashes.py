@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from support import publishing
-from support.publishing import FILES, KEY, content_of, write_model
 
 from hpi_agent.store.directory import MAX_ABANDONED, Store, find_damage
+from support import publishing
+from support.publishing import FILES, KEY, content_of, write_model
 
 OTHER_KEY: Final = "sha256:" + "cd" * 32
 
@@ -31,9 +31,10 @@ def start_publisher(root: Path, key: str = KEY) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def wait_until_writing(publisher: subprocess.Popen[str]) -> None:
+def wait_until(publisher: subprocess.Popen[str], *lines: str) -> None:
+    """Read what a publisher says up to a line, which must be the last of those expected."""
     assert publisher.stdout is not None
-    assert publisher.stdout.readline() == "writing\n"
+    assert [publisher.stdout.readline() for _ in lines] == [f"{line}\n" for line in lines]
 
 
 @pytest.mark.parametrize("before", ["fresh", "damaged"])
@@ -65,8 +66,9 @@ def test_a_publication_that_stops_at_any_step_leaves_nothing_or_a_complete_direc
 
 def test_of_two_processes_that_publish_one_key_one_writes_and_both_get_the_directory(tmp_path: Path) -> None:
     first = start_publisher(tmp_path)
-    wait_until_writing(first)
+    wait_until(first, "locking", "writing")
     second = start_publisher(tmp_path)
+    wait_until(second, "locking")
 
     said = [first.communicate("go\n", timeout=30)[0], second.communicate("go\n", timeout=30)[0]]
 
@@ -77,8 +79,9 @@ def test_of_two_processes_that_publish_one_key_one_writes_and_both_get_the_direc
 
 def test_a_process_that_waits_for_a_writer_that_dies_writes_itself(tmp_path: Path) -> None:
     dying = start_publisher(tmp_path)
-    wait_until_writing(dying)
+    wait_until(dying, "locking", "writing")
     waiting = start_publisher(tmp_path)
+    wait_until(waiting, "locking")
 
     dying.kill()
     dying.communicate(timeout=30)
@@ -91,7 +94,7 @@ def test_a_process_that_waits_for_a_writer_that_dies_writes_itself(tmp_path: Pat
 
 def test_what_a_dead_writer_left_is_deleted_when_something_else_is_published(tmp_path: Path) -> None:
     dying = start_publisher(tmp_path)
-    wait_until_writing(dying)
+    wait_until(dying, "locking", "writing")
     dying.kill()
     dying.communicate(timeout=30)
     left = list((tmp_path / "tmp").iterdir())
@@ -104,7 +107,7 @@ def test_what_a_dead_writer_left_is_deleted_when_something_else_is_published(tmp
 
 def test_what_a_living_writer_writes_is_left_alone_when_something_else_is_published(tmp_path: Path) -> None:
     living = start_publisher(tmp_path)
-    wait_until_writing(living)
+    wait_until(living, "locking", "writing")
 
     Store(tmp_path).publish("models", OTHER_KEY, write_model)
 

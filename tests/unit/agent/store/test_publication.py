@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.publishing import FILES, KEY, content_of, write_model
 
 from hpi_agent.store.directory import MANIFEST, Store, default_store_root, digest_of_file, find_damage
 from hpi_core.errors import Bug, Refused, SourceFailed, Stop
+from support.publishing import FILES, KEY, content_of, write_model
 
 
 def never(directory: Path) -> None:
@@ -41,6 +41,16 @@ def replace_by_a_link(name: str) -> Callable[[Path], None]:
     return damage
 
 
+def replace_all_by_a_file(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.touch()
+
+
+def empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()
+
+
 def replace_by_a_directory(directory: Path) -> None:
     (directory / "inference.yml").unlink()
     (directory / "inference.yml").mkdir()
@@ -67,8 +77,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a manifest nested deep": (lambda d: (d / MANIFEST).write_text("[" * 100_000), "the manifest cannot be read"),
     "a linked manifest": (replace_by_a_link(MANIFEST), "manifest.json is a symbolic link"),
     "a linked directory": (replace_all_by_a_link, "is a symbolic link"),
-    "a file in its place": (lambda d: (shutil.rmtree(d), d.touch()), "the manifest cannot be read"),
-    "an empty directory": (lambda d: (shutil.rmtree(d), d.mkdir()), "the manifest cannot be read"),
+    "a file in its place": (replace_all_by_a_file, "the manifest cannot be read"),
+    "an empty directory": (empty, "the manifest cannot be read"),
 }
 
 

@@ -1,0 +1,49 @@
+# `make` alone lists the targets. Whatever a target needs is set up first, in .venv (configs/locks/README.md).
+
+ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+BIN := .venv/bin
+
+# Path of a Python to use in place of the one that is found.
+PYTHON ?=
+
+# A test that hangs is stopped and shown with its stack after so many seconds. No test waits for this long.
+HANG_SECONDS := 300
+
+IN_ROOT := cd '$(ROOT)' &&
+SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$python" configs/locks/install.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check slow bench lock set-up clean
+
+help: ## this list
+	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' '$(ROOT)/Makefile' | expand -t 12
+
+demo: ## read a real page with real models, through our own engines and server
+	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
+	@$(IN_ROOT) $(BIN)/hpi-agent demo -f configs/pipelines/ocr.yaml
+
+test: check ## check, then every test that takes seconds
+	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS)
+
+check: set-up ## formatter, linter, types, who may import whom
+	@$(IN_ROOT) $(BIN)/ruff format --check .
+	@$(IN_ROOT) $(BIN)/ruff check .
+	@$(IN_ROOT) $(BIN)/mypy
+	@$(IN_ROOT) $(BIN)/lint-imports --no-logo
+
+slow: set-up ## the tests that take minutes
+	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS)
+
+bench: set-up ## both systems in one run, the table of figures
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.ocr
+
+lock: set-up ## make the lists of configs/locks anew from pyproject.toml; some minutes
+	@$(IN_ROOT) $(BIN)/python configs/locks/lock.py
+
+set-up: ## .venv with everything that the targets above need
+	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo test
+
+clean: ## remove .venv, caches and what was built
+	@$(IN_ROOT) rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@$(IN_ROOT) find agent crds tests configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,481 @@
+"""What one machine runs for a manifest: what is carried over, what is not applicable, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from hpi_agent.configuration import configs_directory
+from hpi_agent.pipelines.effective import KNOWN_KEYS, SWITCHES, Effective, ModelUse, effective
+from hpi_agent.pipelines.paddlex import registry_pipeline
+from hpi_core.api.manifest import read_pipeline
+from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY
+from hpi_core.errors import InvalidManifest
+from support.manifests import (
+    DETECTION,
+    RECOGNITION,
+    Document,
+    a_module,
+    a_single_module,
+    an_ocr_config,
+    an_ocr_pipeline,
+    checked,
+    with_value,
+)
+
+ORIENTATION: Final = "SubModules.TextLineOrientation"
+DOCUMENT_ORIENTATION: Final = "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify"
+UNWARPING: Final = "SubPipelines.DocPreprocessor.SubModules.DocUnwarping"
+ALL_FIVE: Final = {DETECTION, RECOGNITION, ORIENTATION, DOCUMENT_ORIENTATION, UNWARPING}
+
+INLINE: Final = "spec.config.inline"
+
+
+def registry(name: str) -> Document | None:
+    """Return a pipeline of PaddleX's real registry, read from its file."""
+    path = registry_pipeline(name)
+    if path is None:
+        return None
+    config: Document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return config
+
+
+def plan_of(document: Document) -> Effective:
+    return effective(checked(document), registry)
+
+
+def problems_of(document: Document) -> list[str]:
+    with pytest.raises(InvalidManifest) as refusal:
+        plan_of(document)
+    assert refusal.value.where == "HPIPipeline ocr"
+    return refusal.value.problems
+
+
+def a_full_pipeline(**switches: bool) -> Document:
+    """Return a manifest of PaddleX's whole OCR pipeline, every model with a source, with switches set."""
+    config = registry("OCR")
+    assert config is not None
+    document = an_ocr_pipeline(config={"inline": config}, modules=[a_module(path, "m") for path in sorted(ALL_FIVE)])
+    for switch, value in switches.items():
+        place = (
+            "SubPipelines.DocPreprocessor." if switch in ("use_doc_unwarping", "use_doc_orientation_classify") else ""
+        )
+        document = with_value(document, f"{INLINE}.{place}{switch}", value)
+    return document
+
+
+def test_the_sample_runs_two_models_from_the_wheel_that_lends_them() -> None:
+    text = (configs_directory() / "pipelines" / "ocr.yaml").read_text(encoding="utf-8")
+
+    plan = effective(read_pipeline(text, "ocr.yaml"), registry)
+
+    assert plan == Effective(
+        name="ocr",
+        pipeline_name="OCR",
+        config=yaml.safe_load(text)["spec"]["config"]["inline"],
+        models=(
+            ModelUse(DETECTION, "PP-OCRv6_small_det", "package://rapidocr/models/PP-OCRv6_det_small.onnx", None),
+            ModelUse(RECOGNITION, "PP-OCRv6_small_rec", "package://rapidocr/models/PP-OCRv6_rec_small.onnx", None),
+        ),
+        device="cpu",
+        hpi_config=None,
+        visualize=True,
+        not_applicable=("spec.replicas",),
+    )
+
+
+def test_the_manifest_is_left_as_it_was() -> None:
+    manifest = checked(an_ocr_pipeline(modules=[a_module(DETECTION, "x"), a_module(RECOGNITION, "y")]))
+    before = copy.deepcopy(manifest)
+
+    plan = effective(manifest, registry)
+    plan.with_directories({DETECTION: "/a", RECOGNITION: "/b"})
+
+    assert manifest == before
+
+
+def test_directories_are_put_where_the_models_stand_and_the_plan_stays() -> None:
+    plan = plan_of(a_full_pipeline())
+    before = copy.deepcopy(plan.config)
+
+    config = plan.with_directories({DETECTION: "/store/det", UNWARPING: "/store/unwarping"})
+
+    assert config["SubModules"]["TextDetection"]["model_dir"] == "/store/det"
+    unwarping = config["SubPipelines"]["DocPreprocessor"]["SubModules"]["DocUnwarping"]
+    assert unwarping["model_dir"] == "/store/unwarping"
+    assert plan.config == before
+
+
+def test_a_module_of_the_spec_names_the_model_its_source_and_its_digest() -> None:
+    digest = "sha256:" + "0" * 64
+    model = {"name": "other", "source": "package://a/b.onnx", "digest": digest}
+    modules = [{"path": DETECTION, "model": model}, a_module(RECOGNITION, "rec")]
+
+    plan = plan_of(an_ocr_pipeline(modules=modules))
+
+    assert plan.models[0] == ModelUse(DETECTION, "other", "package://a/b.onnx", digest)
+    assert plan.config["SubModules"]["TextDetection"]["model_name"] == "other"
+
+
+def test_inference_settings_of_a_module_stand_at_its_place_in_paddlexs_words() -> None:
+    inference = {"useHpip": True, "engine": "hpi", "hpiConfig": {"backend": "openvino", "autoConfig": False}}
+    modules = [a_module(DETECTION, "det", inference=inference), a_module(RECOGNITION, "rec")]
+
+    plan = plan_of(an_ocr_pipeline(modules=modules))
+
+    detection = plan.config["SubModules"]["TextDetection"]
+    assert detection["hpi_config"] == {"backend": "openvino", "auto_config": False}
+    assert (detection["use_hpip"], detection["engine"]) == (True, "hpi")
+    assert "hpi_config" not in plan.config["SubModules"]["TextRecognition"]
+    assert plan.hpi_config is None
+
+
+def test_inference_settings_of_the_spec_are_those_of_the_whole_pipeline() -> None:
+    plan = plan_of(an_ocr_pipeline(inference={"hpiConfig": {"backend": "onnxruntime"}, "device": "cpu"}))
+
+    assert plan.hpi_config == {"backend": "onnxruntime"}
+    assert plan.device == "cpu"
+
+
+@pytest.mark.parametrize(("serving", "visualize"), [(..., True), ({}, True), ({"visualize": False}, False)])
+def test_pictures_are_in_the_answers_unless_the_yaml_says_otherwise(serving: Any, visualize: bool) -> None:
+    document = an_ocr_pipeline(config={"inline": an_ocr_config(Serving=serving)})
+
+    assert plan_of(document).visualize is visualize
+
+
+def test_a_single_module_is_one_model_without_a_pipeline() -> None:
+    document = a_single_module(digest="sha256:" + "0" * 64)
+
+    plan = plan_of(document)
+
+    use = ModelUse("text_detection", "det", "package://models_of_tests/det.onnx", "sha256:" + "0" * 64)
+    assert (plan.models, plan.pipeline_name, plan.config) == ((use,), None, {})
+
+
+def test_a_single_module_without_a_source_is_refused() -> None:
+    assert problems_of(a_single_module(source=...)) == [
+        "spec.module.model.source: is required: model hubs are served by a later release"
+    ]
+
+
+@pytest.mark.parametrize("field", CLUSTER_ONLY)
+def test_a_field_that_only_a_cluster_honours_is_not_applicable(field: str) -> None:
+    plan = plan_of(an_ocr_pipeline(**{field: 2 if field == "replicas" else {}}))
+
+    assert plan.not_applicable == (f"spec.{field}",)
+
+
+def test_a_namespace_is_not_applicable() -> None:
+    assert plan_of(with_value(an_ocr_pipeline(), "metadata.namespace", "a")).not_applicable == ("metadata.namespace",)
+
+
+def test_what_is_not_applicable_is_listed_for_a_single_module_too() -> None:
+    assert plan_of(with_value(a_single_module(), "spec.replicas", 2)).not_applicable == ("spec.replicas",)
+
+
+def test_a_manifest_of_this_machine_alone_has_nothing_that_is_not_applicable() -> None:
+    assert plan_of(an_ocr_pipeline(build={"policy": "Never"}, serving={}, inference={})).not_applicable == ()
+
+
+def test_a_config_map_needs_a_cluster() -> None:
+    assert problems_of(an_ocr_pipeline(config={"configMapKeyRef": {"name": "a", "key": "b"}})) == [
+        "spec.config.configMapKeyRef: needs a cluster; write the YAML under spec.config.inline"
+    ]
+
+
+@pytest.mark.parametrize("path", ["spec.inference.useHpip", "spec.modules[1].inference.useHpip"])
+def test_switching_hpi_off_in_the_spec_is_refused_at_both_levels(path: str) -> None:
+    assert problems_of(with_value(an_ocr_pipeline(), path, False)) == [
+        f"{path}: must not be false here: this release serves every model by high-performance inference"
+    ]
+
+
+@pytest.mark.parametrize("value", [False, None, 0, "", "false", 1])
+@pytest.mark.parametrize("place", ["", "SubModules.TextDetection.", "SubPipelines.DocPreprocessor.", f"{UNWARPING}."])
+def test_anything_but_true_for_hpi_in_the_yaml_is_refused_at_every_level(place: str, value: Any) -> None:
+    document = with_value(a_full_pipeline(), f"{INLINE}.{place}use_hpip", value)
+
+    assert problems_of(document) == [
+        f"config {place}use_hpip: must be true or absent, got {value!r}: "
+        "this release serves every model by high-performance inference"
+    ]
+
+
+def test_true_for_hpi_in_the_yaml_is_accepted() -> None:
+    assert plan_of(with_value(an_ocr_pipeline(), f"{INLINE}.use_hpip", True)).config["use_hpip"] is True
+
+
+@pytest.mark.parametrize("device", ["gpu", "gpu:0", "npu", "cpu:0"])
+def test_another_device_than_the_cpu_is_refused(device: str) -> None:
+    assert problems_of(an_ocr_pipeline(inference={"device": device})) == [
+        f"spec.inference.device: must be 'cpu' in this release, got {device!r}"
+    ]
+    assert problems_of(with_value(a_single_module(), "spec.inference.device", device)) == [
+        f"spec.inference.device: must be 'cpu' in this release, got {device!r}"
+    ]
+
+
+def test_a_device_of_one_module_is_refused() -> None:
+    document = with_value(an_ocr_pipeline(), "spec.modules[0].inference.device", "cpu")
+
+    assert problems_of(document) == [
+        "spec.modules[0].inference.device: must be set in spec.inference: PaddleX has one device for a pipeline"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("engine", "paddle", "must be 'hpi' or absent in this release, got 'paddle'"),
+        ("engine_config", {}, "is not used in this release; write the settings under hpi_config"),
+        ("hpi_config", ["openvino"], "must be a mapping, got list"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "SubModules.TextDetection."])
+def test_an_engine_of_paddlexs_own_is_refused_in_the_yaml(place: str, key: str, value: Any, problem: str) -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.{place}{key}", value)
+
+    assert problems_of(document) == [f"config {place}{key}: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("text_typ", "text_type"),
+        ("SubModule", "SubModules"),
+        ("SubModules.TextDetecton", "TextDetection"),
+        ("SubModules.TextDetection.limit_sidelen", "limit_side_len"),
+        ("SubModules.TextRecognition.score_treshold", "score_thresh"),
+        ("SubModules.TextLineOrientation.batchsize", "batch_size"),
+        ("SubPipelines.DocPreprocesor", "DocPreprocessor"),
+        ("SubPipelines.DocPreprocessor.use_unwarping", "use_doc_unwarping"),
+        (f"{UNWARPING}.modelname", "model_name"),
+        ("Serving.visualise", "visualize"),
+    ],
+)
+def test_an_unknown_key_of_the_yaml_is_refused_with_the_nearest_known_one(path: str, meant: str) -> None:
+    document = with_value(a_full_pipeline(), f"{INLINE}.{path}", {})
+
+    assert problems_of(document) == [f"config {path}: is not a key of PaddleX's OCR pipeline; did you mean {meant!r}?"]
+
+
+@pytest.mark.parametrize("place", [path for path in KNOWN_KEYS if path])
+def test_a_place_that_is_no_mapping_is_refused_and_never_breaks_the_reader(place: str) -> None:
+    document = with_value(a_full_pipeline(), f"{INLINE}.{place}", 5)
+
+    assert f"config {place}: must be a mapping, got int" in problems_of(document)
+
+
+@pytest.mark.parametrize("place", ["SubModules", "SubModules.TextDetection", "Serving"])
+@pytest.mark.parametrize("value", [5, "text", [], None])
+def test_a_value_in_place_of_a_mapping_is_named(place: str, value: Any) -> None:
+    document = with_value(an_ocr_pipeline(modules=...), f"{INLINE}.{place}", value)
+
+    assert f"config {place}: must be a mapping, got {type(value).__name__}" in problems_of(document)
+
+
+@pytest.mark.parametrize(
+    ("switches", "built"),
+    [
+        ({}, ALL_FIVE),
+        ({"use_textline_orientation": False}, ALL_FIVE - {ORIENTATION}),
+        ({"use_doc_preprocessor": False}, ALL_FIVE - {DOCUMENT_ORIENTATION, UNWARPING}),
+        ({"use_doc_unwarping": False}, ALL_FIVE - {UNWARPING}),
+        ({"use_doc_orientation_classify": False}, ALL_FIVE - {DOCUMENT_ORIENTATION}),
+        ({"use_doc_preprocessor": False, "use_textline_orientation": False}, {DETECTION, RECOGNITION}),
+    ],
+)
+def test_a_switch_takes_its_models_out(switches: dict[str, bool], built: set[str]) -> None:
+    document = a_full_pipeline(**switches)
+    document["spec"]["modules"] = [a_module(path, "m") for path in sorted(built)]
+
+    plan = plan_of(document)
+
+    assert {use.path for use in plan.models} == built
+
+
+def test_settings_of_a_model_that_is_switched_off_are_refused_instead_of_ignored() -> None:
+    document = a_full_pipeline(use_doc_preprocessor=False)
+
+    problems = problems_of(document)
+
+    assert problems == [
+        f"spec.modules[{index}]: its settings would be ignored, because use_doc_preprocessor is false and {path} "
+        "is not built; take the entry out, or set use_doc_preprocessor to true"
+        for index, path in enumerate(sorted(ALL_FIVE))
+        if path in (DOCUMENT_ORIENTATION, UNWARPING)
+    ]
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "false"])
+@pytest.mark.parametrize("switch", ["use_doc_preprocessor", "use_textline_orientation"])
+def test_a_switch_that_is_neither_true_nor_false_is_refused(switch: str, value: Any) -> None:
+    document = with_value(a_full_pipeline(), f"{INLINE}.{switch}", value)
+
+    assert problems_of(document) == [f"config {switch}: must be true or false, got {value!r}"]
+
+
+@pytest.mark.parametrize("value", [None, "no", 1])
+def test_pictures_are_switched_by_true_or_false_alone(value: Any) -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.Serving.visualize", value)
+
+    assert problems_of(document) == [f"config Serving.visualize: must be true or false, got {value!r}"]
+
+
+def test_every_switch_is_a_known_key_of_the_place_above_its_part() -> None:
+    for path, switch in SWITCHES.items():
+        parent = path.rpartition(".")[0].rpartition(".")[0]
+
+        assert switch in KNOWN_KEYS[parent]
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("SubModules.TextDetecton", DETECTION),
+        ("SubModules.textrecognition", RECOGNITION),
+        ("SubPipelines.DocPreprocesor.SubModules.DocUnwarping", UNWARPING),
+    ],
+)
+def test_a_module_path_that_is_not_there_is_answered_with_the_nearest_one(typo: str, meant: str) -> None:
+    document = a_full_pipeline()
+    document["spec"]["modules"][0]["path"] = typo
+
+    assert f"spec.modules[0].path: the pipeline has no {typo!r}; did you mean {meant!r}?" in problems_of(document)
+
+
+def test_a_module_path_of_a_part_that_the_yaml_leaves_out_is_refused() -> None:
+    document = an_ocr_pipeline(modules=[a_module(UNWARPING, "m"), a_module(DETECTION, "d"), a_module(RECOGNITION, "r")])
+
+    [problem] = problems_of(document)
+
+    assert problem.startswith(f"spec.modules[0].path: the pipeline has no {UNWARPING!r}; allowed: {DETECTION}, ")
+
+
+def test_a_model_dir_of_the_yaml_is_a_source() -> None:
+    document = an_ocr_pipeline(modules=[a_module(RECOGNITION, "rec")])
+    document = with_value(document, f"{INLINE}.{DETECTION}.model_dir", "/models/det")
+
+    plan = plan_of(document)
+
+    assert plan.models[0] == ModelUse(DETECTION, "det", "file:///models/det", None)
+    assert "model_dir" not in plan.config["SubModules"]["TextDetection"]
+
+
+def test_a_model_dir_with_characters_that_mean_something_in_an_address_is_the_same_directory() -> None:
+    directory = "/models/50% #1?/ä"
+    document = an_ocr_pipeline(modules=[a_module(RECOGNITION, "rec")])
+
+    source = plan_of(with_value(document, f"{INLINE}.{DETECTION}.model_dir", directory)).models[0].source
+
+    assert unquote(urlsplit(source).path) == directory
+
+
+def test_a_module_without_a_source_may_rename_the_model_of_a_model_dir() -> None:
+    document = an_ocr_pipeline(modules=[{"path": DETECTION, "model": {"name": "x"}}, a_module(RECOGNITION, "rec")])
+    document = with_value(document, f"{INLINE}.{DETECTION}.model_dir", "/models/x")
+
+    assert plan_of(document).models[0] == ModelUse(DETECTION, "x", "file:///models/x", None)
+
+
+def test_a_model_dir_beside_a_source_is_refused() -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.{DETECTION}.model_dir", "/models/det")
+
+    assert problems_of(document) == [
+        f"config {DETECTION}.model_dir: must not be set when spec.modules gives a source for {DETECTION}"
+    ]
+
+
+@pytest.mark.parametrize("directory", ["models/det", "~/det", "", 5, ["/a"]])
+def test_a_model_dir_that_is_no_absolute_path_is_refused(directory: Any) -> None:
+    document = an_ocr_pipeline(modules=[a_module(RECOGNITION, "rec")])
+
+    assert problems_of(with_value(document, f"{INLINE}.{DETECTION}.model_dir", directory)) == [
+        f"config {DETECTION}.model_dir: must be an absolute path, got {directory!r}"
+    ]
+
+
+@pytest.mark.parametrize("name", [None, 5, ["det"]])
+def test_a_model_without_a_name_is_refused(name: Any) -> None:
+    document = an_ocr_pipeline(modules=[a_module(RECOGNITION, "rec")])
+    document = with_value(document, f"{INLINE}.{DETECTION}", {"model_name": name, "model_dir": "/a"})
+
+    assert problems_of(document) == [f"config {DETECTION}.model_name: must be the name of a model, got {name!r}"]
+
+
+def test_a_registry_pipeline_names_every_model_that_needs_a_source() -> None:
+    problems = problems_of(an_ocr_pipeline(config=..., modules=..., pipeline="OCR"))
+
+    assert [problem.split(":")[0] for problem in problems] == [
+        f"config {path}" for path in (DOCUMENT_ORIENTATION, UNWARPING, DETECTION, ORIENTATION, RECOGNITION)
+    ]
+    assert all(f"give it one: spec.modules: [{{path: {problem.split(':')[0][7:]}, " in problem for problem in problems)
+
+
+def test_a_registry_pipeline_with_a_source_for_every_model_is_served() -> None:
+    modules = [a_module(path, f"m{index}") for index, path in enumerate(sorted(ALL_FIVE))]
+
+    plan = plan_of(an_ocr_pipeline(config=..., pipeline="OCR", modules=modules))
+
+    assert {use.path for use in plan.models} == ALL_FIVE
+    assert plan.pipeline_name == "OCR"
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("OCRR", "; did you mean 'OCR'?"), ("ocr", "; did you mean 'OCR'?"), ("nonsense", "; this release serves 'OCR'")],
+)
+def test_a_pipeline_that_paddlex_does_not_have_is_refused(name: str, ending: str) -> None:
+    assert problems_of(an_ocr_pipeline(config=..., modules=..., pipeline=name)) == [
+        f"spec.pipeline: {name!r} is not in PaddleX's registry{ending}"
+    ]
+
+
+def test_a_pipeline_of_a_later_release_is_refused() -> None:
+    assert problems_of(an_ocr_pipeline(config=..., modules=..., pipeline="seal_recognition")) == [
+        "spec.pipeline: this release serves the pipeline 'OCR', got 'seal_recognition'"
+    ]
+
+
+@pytest.mark.parametrize("name", [None, "ocr", 5])
+def test_a_yaml_of_another_pipeline_is_refused(name: Any) -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.pipeline_name", name)
+
+    assert problems_of(document) == [f"config pipeline_name: this release serves the pipeline 'OCR', got {name!r}"]
+
+
+@pytest.mark.parametrize("text_type", [None, "", "printed", 5])
+def test_a_text_type_that_paddlex_does_not_have_is_refused(text_type: Any) -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.text_type", text_type)
+
+    assert problems_of(document) == [f"config text_type: must be one of ['general', 'seal'], got {text_type!r}"]
+
+
+def test_a_yaml_without_the_parts_that_paddlex_builds_is_refused_with_all_of_them() -> None:
+    document = an_ocr_pipeline(config={"inline": {"pipeline_name": "OCR", "text_type": "general"}}, modules=...)
+
+    assert problems_of(document) == [
+        f"config: PaddleX's OCR pipeline needs {DETECTION}",
+        f"config: PaddleX's OCR pipeline needs {RECOGNITION}",
+        f"config: PaddleX's OCR pipeline needs {ORIENTATION}, unless use_textline_orientation is false",
+        f"config: PaddleX's OCR pipeline needs {DOCUMENT_ORIENTATION}, "
+        "unless use_doc_preprocessor or use_doc_orientation_classify is false",
+        f"config: PaddleX's OCR pipeline needs {UNWARPING}, unless use_doc_preprocessor or use_doc_unwarping is false",
+    ]
+
+
+def test_problems_of_the_spec_and_of_the_yaml_are_listed_together() -> None:
+    document = with_value(an_ocr_pipeline(), f"{INLINE}.text_typ", "general")
+    document = with_value(document, "spec.modules[0].inference.useHpip", False)
+    document["spec"]["modules"][1]["path"] = "SubModules.TextRecogniton"
+
+    assert [problem.split(":")[0] for problem in problems_of(document)] == [
+        "spec.modules[0].inference.useHpip",
+        "spec.modules[1].path",
+        "config text_typ",
+    ]
