@@ -1,6 +1,6 @@
 """Pages with known text: rendered ones from a seed, and the small scanned page that ships with scikit-image.
 
-Rendered pages use fonts from matplotlib's wheel alone, so that every machine draws the same letters. Text, layout and
+Rendered pages use fonts that come in wheels alone, so that every machine draws the same letters. Text, layout and
 distortion depend on the seed and the index only; pixels may differ in their last bits between versions of FreeType.
 """
 
@@ -33,15 +33,21 @@ MIN_LINES: Final = 30
 MAX_ROTATION_DEGREES: Final = 1.0
 
 BODY_FONTS: Final = (
-    ("DejaVuSans", "DejaVuSans-Bold"),
-    ("DejaVuSerif", "DejaVuSerif-Bold"),
-    ("STIXGeneral", "STIXGeneralBol"),
-    ("DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
-    ("STIXGeneralItalic", "STIXGeneralBolIta"),
-    ("DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
+    ("SourceSansPro-Regular", "SourceSansPro-Bold"),
+    ("SourceSerifPro-Regular", "SourceSerifPro-Bold"),
+    ("Caladea-Regular", "Caladea-Bold"),
+    ("SourceSansPro-It", "SourceSansPro-BoldIt"),
+    ("Caladea-Italic", "Caladea-BoldItalic"),
+    ("SourceSerifPro-It", "SourceSerifPro-BoldIt"),
 )
 """Fonts of body text and of headings. Each has every printable character of ASCII."""
-CODE_FONTS: Final = ("DejaVuSansMono", "DejaVuSansMono-Bold", "cmtt10")
+CODE_FONTS: Final = ("SourceSansPro-Semibold", "SourceSerifPro-Semibold", "SourceSansPro-Light")
+FONT_PACKAGES: Final = {
+    "SourceSansPro": "font_source_sans_pro",
+    "SourceSerifPro": "font_source_serif_pro",
+    "Caladea": "font_caladea",
+}
+"""Packages that lend the fonts, by the first word of a font's name."""
 
 
 @dataclass(frozen=True)
@@ -216,23 +222,24 @@ def _wrapped(words: list[str], font: ImageFont.FreeTypeFont, width: int) -> Iter
 
 @lru_cache(maxsize=64)
 def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font of matplotlib's wheel in a size in pixels.
+    """Return a font in a size in pixels.
 
     Basic layout: complex shaping would depend on a library that not every build of Pillow has.
     """
-    return ImageFont.truetype(str(font_directory() / f"{name}.ttf"), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(font_file(name)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def font_directory() -> Path:
-    """Return the folder of matplotlib's fonts; matplotlib is not imported.
+def font_file(name: str) -> Path:
+    """Return the file of a font; the package that lends it is not imported.
 
     Raises:
-        RuntimeError: matplotlib is not installed.
+        RuntimeError: The package is not installed.
     """
-    spec = importlib.util.find_spec("matplotlib")
+    package = FONT_PACKAGES[name.split("-")[0]]
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise RuntimeError("rendered pages need the fonts of matplotlib: install matplotlib")
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+        raise RuntimeError(f"rendered pages need the fonts of the package {package}: install it")
+    return Path(spec.origin).parent / "files" / f"{name}.ttf"
 
 
 def _distort(canvas: Image.Image, style: Style, generator: np.random.Generator) -> NDArray[np.uint8]:

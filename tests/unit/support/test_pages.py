@@ -20,7 +20,7 @@ from support.pages import (
     SEED,
     WIDTH,
     Page,
-    font_directory,
+    font_file,
     pages,
     render_page,
     small_page,
@@ -119,7 +119,7 @@ def test_every_box_of_a_page_holds_ink() -> None:
 
 @pytest.mark.parametrize("name", sorted({*sum(BODY_FONTS, ()), *CODE_FONTS}))
 def test_every_font_comes_in_the_wheel_and_has_all_printable_characters(name: str) -> None:
-    path = font_directory() / f"{name}.ttf"
+    path = font_file(name)
 
     characters = {chr(code) for code in TTFont(path).getBestCmap()}
 

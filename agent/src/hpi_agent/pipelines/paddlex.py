@@ -28,6 +28,8 @@ ENGINE_KEYS: Final = {"model_name", "device_type", "device_id", "hpi_info"}
 """Keys that PaddleX itself adds to an engine's settings."""
 
 FONT_VARIABLE: Final = "PADDLE_PDX_LOCAL_FONT_FILE_PATH"
+FONT_PACKAGE: Final = "font_source_sans_pro"
+"""A wheel with Source Sans Pro (SIL Open Font License 1.1): Latin, Greek and Cyrillic letters."""
 
 
 def activate(shelf: Shelf, cache_home: Path) -> None:
@@ -86,17 +88,17 @@ def registry_names() -> list[str]:
 
 
 def find_font() -> Path | None:
-    """Return the font for PaddleX's result pictures, or None: the user's, else DejaVu Sans from matplotlib's wheel.
+    """Return the font for PaddleX's result pictures, or None: the user's, else Source Sans Pro from a wheel.
 
     Without one PaddleX would download a font while it answers a request.
     """
     chosen = os.environ.get(FONT_VARIABLE)
     if chosen:
         return Path(chosen) if Path(chosen).is_file() else None
-    spec = importlib.util.find_spec("matplotlib")
+    spec = importlib.util.find_spec(FONT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
-    path = Path(next(iter(spec.submodule_search_locations))) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    path = Path(next(iter(spec.submodule_search_locations))) / "files" / "SourceSansPro-Regular.ttf"
     return path if path.is_file() else None
 
 
