@@ -152,3 +152,4 @@ def test_what_both_refuse_has_the_same_status_and_form(ours: RunningServer, thei
 
     assert found.status_code == expected.status_code == 422
     assert list(found.json()) == list(expected.json())
+    assert found.json()["logId"] == expected.json()["logId"] == "b"

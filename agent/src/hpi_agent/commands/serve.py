@@ -83,14 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any) -> int:
     from hpi_agent.commands.announce import Announcer
+    from hpi_agent.pipelines import paddlex
     from hpi_agent.pipelines.effective import effective
-    from hpi_agent.serve.served import registry_config
-    from hpi_agent.serve.server import Address, bind, run_server
+    from hpi_agent.serve.server import Address, Setup, bind, run_server
 
-    plan = effective(manifest, registry_config)
+    plan = effective(manifest, paddlex.registry_config)
     listening = bind(Address(arguments.host, arguments.port))
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     announcer = Announcer(arguments.output, url, plan.name, plan.not_applicable)
     announcer.starting()
-    return run_server(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce)
+    setup = Setup(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce)
+    return run_server(setup)

@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from hpi_agent.engines.shelf import Shelf, Shelved, read_wish
 from hpi_agent.pipelines.ctc import OnePassDecode
 from hpi_core.errors import Refused, Stop, TooLarge
@@ -68,23 +70,17 @@ def installed_version() -> str | None:
         return None
 
 
-def registry_pipeline(name: str) -> Path | None:
-    """Return the YAML file of a pipeline of PaddleX's registry, or None; PaddleX is not imported."""
+def registry_config(name: str) -> dict[str, Any] | None:
+    """Return the YAML of a pipeline of PaddleX's registry, or None; PaddleX is not imported."""
     spec = importlib.util.find_spec("paddlex")
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(next(iter(spec.submodule_search_locations))) / "configs" / "pipelines"
     path = folder / f"{name}.yaml"
-    return path if path.is_file() and path.parent == folder else None
-
-
-def registry_names() -> list[str]:
-    """Return the names of all pipelines in PaddleX's registry; PaddleX is not imported."""
-    spec = importlib.util.find_spec("paddlex")
-    if spec is None or not spec.submodule_search_locations:
-        return []
-    folder = Path(next(iter(spec.submodule_search_locations))) / "configs" / "pipelines"
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    if path.parent != folder or not path.is_file():
+        return None
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return config
 
 
 def find_font() -> Path | None:
@@ -184,8 +180,6 @@ def _take_over(shelf: Shelf) -> None:
 
 
 def _read_plain_yaml(_: Any, path: str, **options: Any) -> Any:
-    import yaml
-
     with Path(path).open(encoding="utf-8", **options) as file:
         return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
 

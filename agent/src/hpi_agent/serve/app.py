@@ -74,7 +74,11 @@ def _add_paddlex_routes(app: FastAPI, serve: Serve) -> None:
         async def work(place: Place) -> Response:
             nonlocal log_id
             body = await read_body(request, serve.serving)
-            wanted = await _in_thread(_decode_ocr, request, body, serve.visualize)
+            try:
+                wanted = await _in_thread(_decode_ocr, request, body, serve.visualize)
+            except Refused:
+                log_id = paddle_protocol.find_log_id(body) or log_id
+                raise
             log_id = wanted.header["logId"]
             frame, queue_seconds = await _ask(serve, place, "/ocr", wanted.header, [wanted.file])
             _count_stages(serve.metrics, frame)

@@ -5,6 +5,7 @@ Accepted requests mean exactly what they mean to PaddleX 3.7.2. Refusals differ 
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -162,6 +163,16 @@ def _request(file: bytes, fields: OcrOptions, visualize: bool) -> OcrRequest:
 def new_log_id() -> str:
     """Return a fresh log id."""
     return str(uuid.uuid4())
+
+
+def find_log_id(body: bytes) -> str | None:
+    """Return the log id of a body that was refused, or None: PaddleX repeats it in its answer."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    found = document.get("logId") if isinstance(document, dict) else None
+    return found if isinstance(found, str) and re.fullmatch(LOG_ID, found) else None
 
 
 def encode_error(log_id: str, status: int, message: str) -> bytes:

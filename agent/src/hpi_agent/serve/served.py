@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpi_agent.configuration import configs_directory
 from hpi_agent.discovery import detect
 from hpi_agent.engines.base import EngineRequest
@@ -82,15 +80,6 @@ def describe_engine(item: Shelved) -> dict[str, Any]:
     }
 
 
-def registry_config(name: str) -> dict[str, Any] | None:
-    """Return the YAML of a pipeline of PaddleX's registry, or None."""
-    path = paddlex.registry_pipeline(name)
-    if path is None:
-        return None
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return config
-
-
 def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int) -> Served:
     """Load everything that a manifest asks for and prove that it answers.
 
@@ -105,7 +94,7 @@ def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int
     """
     clock = _Clock()
     manifest = read_pipeline(manifest_text, where)
-    plan = effective(manifest, registry_config)
+    plan = effective(manifest, paddlex.registry_config)
     store = Store(store_root)
     models = tuple(_assemble_all(plan, store))
     clock.lap("models")

@@ -49,44 +49,43 @@ def bind(address: Address) -> socket.socket:
         ) from error
 
 
-def run_server(
-    listening: socket.socket,
-    first: Worker,
-    command: WorkerCommand,
-    serving: Serving,
-    visualize: bool,
-    announce: Announce,
-) -> int:
+@dataclass(frozen=True)
+class Setup:
+    """Everything that one server is made of."""
+
+    listening: socket.socket
+    """From `bind`."""
+    first: Worker
+    """The first worker, already loading."""
+    command: WorkerCommand
+    """How it is replaced."""
+    serving: Serving
+    visualize: bool
+    """Whether answers carry pictures when a request does not say."""
+    announce: Announce
+    """Receives `ready` (with the engines), `replaced` and `draining`."""
+
+
+def run_server(setup: Setup) -> int:
     """Serve until SIGTERM or SIGINT, then drain; return the exit code.
 
-    Args:
-        listening: From `bind`.
-        first: The first worker, already loading.
-        command: How it is replaced.
-        serving: Limits, queue and timeouts.
-        visualize: Whether answers carry pictures when a request does not say.
-        announce: Receives `ready` (with the engines), `replaced`, and `draining`.
+    Raises:
+        Stop: The first worker could not start.
     """
     import uvloop
 
     loop = uvloop.new_event_loop()
     try:
-        code: int = loop.run_until_complete(_serve(listening, first, command, serving, visualize, announce))
+        code: int = loop.run_until_complete(_serve(setup))
         return code
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
-async def _serve(
-    listening: socket.socket,
-    first: Worker,
-    command: WorkerCommand,
-    serving: Serving,
-    visualize: bool,
-    announce: Announce,
-) -> int:
+async def _serve(setup: Setup) -> int:
     metrics = Metrics()
+    serving, announce = setup.serving, setup.announce
 
     def ready(description: dict[str, Any]) -> None:
         serve.description = description
@@ -98,13 +97,13 @@ async def _serve(
         metrics.restarts.inc()
         announce("replaced", {"restarts": supervisor.restarts})
 
-    supervisor = Supervisor(command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted)
-    serve = Serve(supervisor, serving, visualize, metrics)
+    supervisor = Supervisor(setup.command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted)
+    serve = Serve(supervisor, serving, setup.visualize, metrics)
     server = _DrainingServer(create_app(serve), serving.timeouts.drain_seconds, supervisor, announce)
-    workers = asyncio.create_task(supervisor.run(first))
+    workers = asyncio.create_task(supervisor.run(setup.first))
     workers.add_done_callback(lambda _: server.stop())
     try:
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[setup.listening])
     finally:
         await supervisor.close(workers)
     if supervisor.failure is not None:

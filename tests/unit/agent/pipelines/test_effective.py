@@ -11,7 +11,7 @@ import yaml
 
 from hpi_agent.configuration import configs_directory
 from hpi_agent.pipelines.effective import KNOWN_KEYS, SWITCHES, Effective, ModelUse, effective
-from hpi_agent.pipelines.paddlex import registry_pipeline
+from hpi_agent.pipelines.paddlex import registry_config
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY
 from hpi_core.errors import InvalidManifest
@@ -35,17 +35,8 @@ ALL_FIVE: Final = {DETECTION, RECOGNITION, ORIENTATION, DOCUMENT_ORIENTATION, UN
 INLINE: Final = "spec.config.inline"
 
 
-def registry(name: str) -> Document | None:
-    """Return a pipeline of PaddleX's real registry, read from its file."""
-    path = registry_pipeline(name)
-    if path is None:
-        return None
-    config: Document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return config
-
-
 def plan_of(document: Document) -> Effective:
-    return effective(checked(document), registry)
+    return effective(checked(document), registry_config)
 
 
 def problems_of(document: Document) -> list[str]:
@@ -57,7 +48,7 @@ def problems_of(document: Document) -> list[str]:
 
 def a_full_pipeline(**switches: bool) -> Document:
     """Return a manifest of PaddleX's whole OCR pipeline, every model with a source, with switches set."""
-    config = registry("OCR")
+    config = registry_config("OCR")
     assert config is not None
     document = an_ocr_pipeline(config={"inline": config}, modules=[a_module(path, "m") for path in sorted(ALL_FIVE)])
     for switch, value in switches.items():
@@ -71,7 +62,7 @@ def a_full_pipeline(**switches: bool) -> Document:
 def test_the_sample_runs_two_models_from_the_wheel_that_lends_them() -> None:
     text = (configs_directory() / "pipelines" / "ocr.yaml").read_text(encoding="utf-8")
 
-    plan = effective(read_pipeline(text, "ocr.yaml"), registry)
+    plan = effective(read_pipeline(text, "ocr.yaml"), registry_config)
 
     assert plan == Effective(
         name="ocr",
@@ -92,7 +83,7 @@ def test_the_manifest_is_left_as_it_was() -> None:
     manifest = checked(an_ocr_pipeline(modules=[a_module(DETECTION, "x"), a_module(RECOGNITION, "y")]))
     before = copy.deepcopy(manifest)
 
-    plan = effective(manifest, registry)
+    plan = effective(manifest, registry_config)
     plan.with_directories({DETECTION: "/a", RECOGNITION: "/b"})
 
     assert manifest == before
