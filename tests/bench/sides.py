@@ -1,8 +1,8 @@
 """One side of the comparison in a process of its own: `python -m bench.sides SIDE STORE THREADS`.
 
-The parent sends one JSON line per page (`{"page": "FILE.npy"}`) and gets one back; only the second `predict` is timed. All sides
-load the same files with the same pipeline settings from `configs/pipelines/ocr.yaml`, so the limits of the detector,
-which decide the work, are the same.
+The parent sends one JSON line per page (`{"page": "FILE.npy"}`) and gets one back; a page is read twice and the second
+`predict` is timed. All sides load the same files with the same pipeline settings from `configs/pipelines/ocr.yaml`, so
+the limits of the detector, which decide the work, are the same.
 """
 
 from __future__ import annotations
