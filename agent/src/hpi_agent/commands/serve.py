@@ -60,7 +60,7 @@ def read_manifest(file: str) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit code."""
     from hpi_agent.discovery import cpu_allowance
-    from hpi_agent.serve.supervisor import Worker, WorkerCommand
+    from hpi_agent.serve.process import Worker, WorkerCommand
     from hpi_agent.store.directory import default_store_root
     from hpi_core.api.manifest import read_pipeline
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
@@ -17,21 +16,16 @@ from fastapi import FastAPI, Request, Response
 from hpi_agent.engines.base import TensorSpec, check_feeds
 from hpi_agent.serve import open_inference, paddle_protocol
 from hpi_agent.serve.channel import Buffer, Frame
+from hpi_agent.serve.intake import read_body, unless_gone
 from hpi_agent.serve.metrics import CONTENT_TYPE, Metrics
-from hpi_agent.serve.supervisor import DeadlinePassed, Place, Supervisor
-from hpi_agent.serve.worker import status_of
+from hpi_agent.serve.outcome import WorkerRefused, http_status, server_timing
+from hpi_agent.serve.supervisor import Place, Supervisor
 from hpi_core.api.v1alpha1.pipeline import Serving
-from hpi_core.errors import HpiError, Overloaded, Refused, TooLarge
+from hpi_core.errors import HpiError, Refused
 
 T = TypeVar("T")
 
 RAW_TYPES: Final = ("application/octet-stream", "application/pdf")
-CLIENT_GONE: Final = 499
-"""Status that is counted when a client hangs up before its answer; nobody receives it (nginx's number)."""
-
-
-class ClientGone(HpiError):
-    """The client hung up."""
 
 
 class UnknownModel(Refused):
@@ -233,18 +227,6 @@ async def _ask(
     return frame, queue_seconds
 
 
-class WorkerRefused(HpiError):
-    """The worker answered with an error; the text is for the client.
-
-    Attributes:
-        status: HTTP status.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
-
-
 async def _answer(
     serve: Serve,
     request: Request,
@@ -256,91 +238,13 @@ async def _answer(
     started = time.perf_counter()
     try:
         async with serve.supervisor.place() as place:
-            response = await _unless_gone(request, work(place))
+            response = await unless_gone(request, work(place))
     except HpiError as error:
         status, headers = http_status(error)
         response = refuse(status, error, headers)
     serve.metrics.requests.labels(route, str(response.status_code)).inc()
     serve.metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
     return response
-
-
-def http_status(error: HpiError) -> tuple[int, dict[str, str]]:
-    """Return the HTTP status of an error and the headers that go with it."""
-    if isinstance(error, Overloaded):
-        return 503, {"Retry-After": str(error.retry_after_seconds)}
-    if isinstance(error, DeadlinePassed):
-        return 504, {}
-    if isinstance(error, ClientGone):
-        return CLIENT_GONE, {}
-    status = error.status if isinstance(error, WorkerRefused) else status_of(error)
-    return status, {"Retry-After": "1"} if status == 503 else {}
-
-
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Return what the work returns; a client that hangs up ends its work, wherever it waits."""
-    request.state.body_read = asyncio.Event()
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_until_gone(request))
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone("the client hung up before its answer")
-        return task.result()
-    finally:
-        for one in (task, watch):
-            one.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.gather(task, watch, return_exceptions=True)
-
-
-async def _until_gone(request: Request) -> None:
-    """Return when the client hangs up; the work itself reads the body, so watching begins after it."""
-    await request.state.body_read.wait()
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def read_body(request: Request, serving: Serving) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        TooLarge: The body is larger than `spec.serving.limits.bodyBytes`; reading stops there.
-        DeadlinePassed: It did not arrive within `spec.serving.timeouts.requestSeconds`.
-        ClientGone: The client hung up.
-    """
-    limit = serving.limits.body_bytes
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit:
-        raise TooLarge(f"the body has {announced} bytes; at most {limit} are read (spec.serving.limits.bodyBytes)")
-    try:
-        body = await asyncio.wait_for(_collect(request, limit), serving.timeouts.request_seconds)
-    except asyncio.TimeoutError:
-        raise DeadlinePassed(
-            f"the body did not arrive in {serving.timeouts.request_seconds} s (spec.serving.timeouts.requestSeconds)"
-        ) from None
-    request.state.body_read.set()
-    return body
-
-
-async def _collect(request: Request, limit: int) -> bytes:
-    # One growing buffer: a body in chunks of one byte each would cost forty times its size as a list of pieces.
-    body = bytearray()
-    async for piece in _pieces(request):
-        if len(body) + len(piece) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes (spec.serving.limits.bodyBytes)")
-        body += piece
-    return bytes(body)
-
-
-async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("the client hung up while it sent its body")
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -353,21 +257,6 @@ def _count_stages(metrics: Metrics, frame: Frame) -> None:
         metrics.stage_seconds.labels(stage).inc(seconds)
     for model, seconds in frame.header["models"].items():
         metrics.inference_seconds.labels(model).inc(max(0.0, seconds))
-
-
-def server_timing(frame: Frame, queue_seconds: float) -> str:
-    """Return the header `Server-Timing` of an answer: the queue, each stage and each model. Unit: milliseconds.
-
-    Source:
-        W3C Server Timing, section 2: `name;dur=milliseconds`, separated by commas.
-    """
-    parts = {"queue": queue_seconds, **frame.header["stages"]}
-    named = [f"{name};dur={seconds * 1e3:.1f}" for name, seconds in parts.items()]
-    models = [
-        f'model-{index};desc="{name}";dur={seconds * 1e3:.1f}'
-        for index, (name, seconds) in enumerate(frame.header["models"].items())
-    ]
-    return ", ".join(named + models)
 
 
 def _json(status: int, body: Buffer, headers: dict[str, str] | None = None) -> Response:

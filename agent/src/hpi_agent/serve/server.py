@@ -14,7 +14,8 @@ import uvicorn
 
 from hpi_agent.serve.app import Serve, create_app
 from hpi_agent.serve.metrics import Metrics
-from hpi_agent.serve.supervisor import Supervisor, Worker, WorkerCommand
+from hpi_agent.serve.process import Worker, WorkerCommand
+from hpi_agent.serve.supervisor import Supervisor
 from hpi_core.api.v1alpha1.pipeline import Serving
 from hpi_core.errors import Stop
 

@@ -1,4 +1,4 @@
-"""The server's side of the worker: starts it, queues for it, replaces it when it dies.
+"""The queue in front of the worker, and the worker's replacement when it dies.
 
 One request is in service at a time, because a PaddleX predictor is not safe to call from two threads and one inference
 already uses every core. The others wait in one bounded queue, first come first served.
@@ -10,161 +10,20 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hpi_agent.serve.channel import Buffer, Frame, StreamChannel
-from hpi_core.errors import Overloaded, Retry, Stop
+from hpi_agent.serve.channel import Buffer, Frame
+from hpi_agent.serve.outcome import DeadlinePassed
+from hpi_agent.serve.process import Worker, WorkerCommand, describe_exit
+from hpi_core.errors import Overloaded, Stop
 
 log: Final = logging.getLogger("hpi.server")
 
-SHUTDOWN_SECONDS: Final = 5.0
-"""How long an idle worker may take to end before it is killed."""
-
 BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before the worker is started again, by the number of deaths since its last answer."""
-
-
-class WorkerDied(Retry):
-    """The worker process ended while it served a request; another one is on its way."""
-
-
-class DeadlinePassed(Retry):
-    """The answer was not there in time."""
-
-
-@dataclass(frozen=True)
-class WorkerCommand:
-    """How a worker is started."""
-
-    start_header: dict[str, Any]
-    """First frame: the manifest, its name, the store and the threads."""
-    ready_seconds: float
-    """How long it may take until the worker has proved that it answers."""
-    arguments: tuple[str, ...] = (sys.executable, "-m", "hpi_agent.serve.worker")
-
-
-@dataclass
-class Worker:
-    """One worker process, from its start to its end."""
-
-    process: subprocess.Popen[bytes]
-    connection: socket.socket
-    channel: StreamChannel | None = None
-    pending: dict[int, asyncio.Future[Frame]] = field(default_factory=dict)
-    description: dict[str, Any] | None = None
-    """What the worker said when it was ready."""
-
-    @classmethod
-    def spawn(cls, command: WorkerCommand) -> Worker:
-        """Start a process; it does nothing before `begin`."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-                [*command.arguments, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                # Standard output belongs to the server's own messages.
-                stdout=sys.stderr.fileno(),
-                # ONNX Runtime posts telemetry unless this is set before its first import (1.29 and later).
-                env={**os.environ, "PYTHONSAFEPATH": "1", "ORT_DISABLE_TELEMETRY": "1"},
-                # A group of its own: Ctrl-C and the shell's signals go to the server, which drains first.
-                start_new_session=True,
-            )
-        # Written before the event loop exists, so that the worker loads while the server itself is imported.
-        ours.sendall(b"".join(bytes(piece) for piece in _start_frame(command)))
-        ours.setblocking(False)
-        return cls(process, ours)
-
-    async def begin(self) -> dict[str, Any]:
-        """Wait until the worker is ready and return what it says of itself.
-
-        Raises:
-            Stop: The worker refused to start, or ended.
-        """
-        self.channel = await StreamChannel.open(self.connection)
-        frame = await self.channel.receive()
-        if frame is None:
-            code = await asyncio.to_thread(self.process.wait)
-            raise Stop(f"the worker ended before it was ready ({describe_exit(code)}); its messages are above")
-        if frame.header.get("event") != "ready":
-            raise Stop(str(frame.header.get("error")))
-        self.description = frame.header
-        return frame.header
-
-    async def read_answers(self) -> None:
-        """Hand each answer to whoever waits for it, until the worker is gone."""
-        assert self.channel is not None  # noqa: S101 - begin() has run
-        while (frame := await self.channel.receive()) is not None:
-            waiting = self.pending.pop(frame.header["id"], None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(frame)
-
-    async def ask(self, header: dict[str, Any], buffers: Sequence[Buffer]) -> Frame:
-        """Send one request and return its answer.
-
-        Raises:
-            WorkerDied: The worker ended first.
-        """
-        assert self.channel is not None  # noqa: S101 - begin() has run
-        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self.pending[header["id"]] = answer
-        try:
-            await self.channel.send(header, buffers)
-            return await answer
-        except OSError as error:
-            raise WorkerDied("the worker process is gone; it is being replaced, send the request again") from error
-        finally:
-            self.pending.pop(header["id"], None)
-
-    async def end(self, *, kill: bool = False) -> int:
-        """End the process and return its exit code; requests still waiting fail with WorkerDied."""
-        if kill and self.process.poll() is None:
-            self.process.kill()
-        if self.channel is not None:
-            self.channel.close()
-        else:
-            self.connection.close()
-        try:
-            code = await asyncio.to_thread(self.process.wait, SHUTDOWN_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = await asyncio.to_thread(self.process.wait)
-        for waiting in self.pending.values():
-            if not waiting.done():
-                waiting.set_exception(
-                    WorkerDied(
-                        f"the worker process ended ({describe_exit(code)}) while it served this request; it is being "
-                        "replaced. Send the request again, unless this input ends it every time"
-                    )
-                )
-        return code
-
-
-def _start_frame(command: WorkerCommand) -> list[Buffer]:
-    from hpi_agent.serve.channel import encode
-
-    return encode(command.start_header)
-
-
-def describe_exit(code: int) -> str:
-    """Return an exit code of `subprocess` in words: `exit code 1`, `killed by SIGKILL`."""
-    if code >= 0:
-        return f"exit code {code}"
-    import signal
-
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = "; out of memory?" if name == "SIGKILL" else ""
-    return f"killed by {name}{hint}"
 
 
 @dataclass

@@ -21,11 +21,10 @@ import orjson
 from numpy.typing import NDArray
 
 from hpi_agent.serve.channel import BlockingChannel, Buffer, Frame
-from hpi_core.errors import HpiError, Overloaded, Refused, Retry, TooLarge
+from hpi_agent.serve.outcome import status_of
+from hpi_core.errors import HpiError
 
 log: Final = logging.getLogger("hpi.worker")
-
-STATUS_OF_ERRORS: Final = ((TooLarge, 413), (Refused, 422), (Overloaded, 503), (Retry, 503))
 
 
 def main(arguments: list[str]) -> int:
@@ -79,11 +78,6 @@ def _answer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
         log.exception("a request failed unexpectedly")
         header, buffers = {"status": 500, "error": f"Internal server error ({type(error).__name__})"}, []
     return {"id": frame.header["id"], "busySeconds": time.perf_counter() - started, **header}, buffers
-
-
-def status_of(error: HpiError) -> int:
-    """Return the HTTP status of an error: 413, 422 and 503 for what the caller can change, 500 for the rest."""
-    return next((status for kind, status in STATUS_OF_ERRORS if isinstance(error, kind)), 500)
 
 
 def answer_ocr(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
