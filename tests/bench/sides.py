@@ -162,9 +162,6 @@ def answer(opened: OpenedPipeline, image: NDArray[np.uint8]) -> dict[str, Any]:
     return {"seconds": seconds, "models": models, "lines": [[line.text, line.quad] for line in lines]}
 
 
-SETTLE_SECONDS: Final = 0.1
-
-
 def main(arguments: list[str], requests: IO[str], replies: IO[str]) -> None:
     """Open one side, say so, and answer until the parent closes the pipe."""
     side, store, threads = arguments
@@ -174,10 +171,7 @@ def main(arguments: list[str], requests: IO[str], replies: IO[str]) -> None:
     print(json.dumps(opening), file=replies, flush=True)
     for line in requests:
         image = np.load(json.loads(line)["page"], allow_pickle=False)
-        reply = json.dumps(answer(opened, image))
-        # ONNX Runtime's threads spin for 35 ms after a run (1.31.1), on cores that the next side would need.
-        time.sleep(SETTLE_SECONDS)
-        print(reply, file=replies, flush=True)
+        print(json.dumps(answer(opened, image)), file=replies, flush=True)
 
 
 if __name__ == "__main__":
