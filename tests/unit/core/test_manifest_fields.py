@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from hpi_core.api.manifest import MAX_SHOWN_CHARACTERS, did_you_mean, known_fields
+from hpi_core.api.document import MAX_SHOWN_CHARACTERS
+from hpi_core.api.manifest import did_you_mean, known_fields
 from support.manifests import (
     DETECTION,
     Document,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hpi_core.api.manifest import MAX_DEPTH, MAX_MANIFEST_BYTES, read_pipeline
+from hpi_core.api.document import MAX_DEPTH, MAX_MANIFEST_BYTES
+from hpi_core.api.manifest import read_pipeline
 from hpi_core.errors import InvalidManifest
 from support.manifests import an_ocr_pipeline, problems_of
 

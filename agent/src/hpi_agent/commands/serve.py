@@ -46,7 +46,7 @@ def read_manifest(file: str) -> str:
     Raises:
         Refused: The file cannot be read as UTF-8 text, or is larger than a manifest may be.
     """
-    from hpi_core.api.manifest import MAX_MANIFEST_BYTES
+    from hpi_core.api.document import MAX_MANIFEST_BYTES
 
     try:
         if file == "-":

@@ -5,61 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
 from urllib.parse import quote
 
+from hpi_agent.pipelines.ocr_config import (
+    JsonObject,
+    find_missing,
+    find_unknown,
+    part_at,
+    switched_off_by,
+    walk_models,
+)
 from hpi_core.api.manifest import did_you_mean
 from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, HPIPipeline, Inference, ModelSource, Module
 from hpi_core.errors import InvalidManifest
-
-JsonObject = dict[str, Any]
-
-SELECTORS: Final = frozenset({"use_hpip", "hpi_config", "engine", "engine_config"})
-"""Keys that choose and set up an engine, allowed at every level of a pipeline's YAML."""
-
-MODEL_KEYS: Final = frozenset({"module_name", "model_name", "model_dir", "batch_size"}) | SELECTORS
-
-KNOWN_KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset(
-        {
-            "pipeline_name",
-            "text_type",
-            "use_doc_preprocessor",
-            "use_textline_orientation",
-            "batch_size",
-            "SubModules",
-            "SubPipelines",
-            "Serving",
-        }
-    )
-    | SELECTORS,
-    "SubModules": frozenset({"TextDetection", "TextRecognition", "TextLineOrientation"}),
-    "SubModules.TextDetection": MODEL_KEYS
-    | {"limit_side_len", "limit_type", "max_side_limit", "thresh", "box_thresh", "unclip_ratio", "input_shape"},
-    "SubModules.TextRecognition": MODEL_KEYS | {"score_thresh", "return_word_box", "input_shape"},
-    "SubModules.TextLineOrientation": MODEL_KEYS,
-    "SubPipelines": frozenset({"DocPreprocessor"}),
-    "SubPipelines.DocPreprocessor": frozenset(
-        {"pipeline_name", "use_doc_orientation_classify", "use_doc_unwarping", "batch_size", "SubModules"}
-    )
-    | SELECTORS,
-    "SubPipelines.DocPreprocessor.SubModules": frozenset({"DocOrientationClassify", "DocUnwarping"}),
-    "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify": MODEL_KEYS,
-    "SubPipelines.DocPreprocessor.SubModules.DocUnwarping": MODEL_KEYS,
-    "Serving": frozenset({"visualize"}),
-}
-"""What PaddleX's OCR pipeline reads of its YAML (paddlex 3.7.2, `inference/pipelines/ocr/pipeline.py` and
-`doc_preprocessor/pipeline.py`). PaddleX drops every other key in silence; here it is an error."""
-
-SWITCHES: Final[Mapping[str, str]] = {
-    "SubModules.TextLineOrientation": "use_textline_orientation",
-    "SubPipelines.DocPreprocessor": "use_doc_preprocessor",
-    "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify": "use_doc_orientation_classify",
-    "SubPipelines.DocPreprocessor.SubModules.DocUnwarping": "use_doc_unwarping",
-}
-"""Parts of the OCR pipeline that are built only when a switch of their parent says so (PaddleX's default: true)."""
-
-TEXT_TYPES: Final = ("general", "seal")
 
 
 @dataclass(frozen=True)
@@ -95,7 +53,7 @@ class Effective:
         """Return the configuration with `model_dir` set from a mapping of model paths to directories."""
         config = copy.deepcopy(self.config)
         for path, directory in directories.items():
-            _at(config, path)["model_dir"] = directory
+            part_at(config, path)["model_dir"] = directory
         return config
 
 
@@ -132,8 +90,8 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
     _raise(where, problems)
     for index, module in enumerate(spec.modules):
         problems += _apply_module(config, module, f"spec.modules[{index}]")
-    problems += _check_tree(config)
-    problems += _missing(config)
+    problems += find_unknown(config)
+    problems += find_missing(config)
     _raise(where, problems)
     models = tuple(_models(config, spec.modules, problems))
     _raise(where, problems)
@@ -203,12 +161,12 @@ def _base_config(
 
 def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[str]:
     try:
-        target = _at(config, module.path)
+        target = part_at(config, module.path)
     except KeyError:
-        paths = sorted(path for path, _ in _walk_models(config))
+        paths = sorted(path for path, _ in walk_models(config))
         yield f"{where}.path: the pipeline has no {module.path!r}{did_you_mean(module.path, paths)}"
         return
-    switch = _switched_off_by(config, module.path)
+    switch = switched_off_by(config, module.path)
     if switch is not None:
         yield (
             f"{where}: its settings would be ignored, because {switch} is false and {module.path} is not built; "
@@ -230,76 +188,10 @@ def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[st
         target["hpi_config"] = settings
 
 
-def _at(config: JsonObject, path: str) -> JsonObject:
-    here: Any = config
-    for part in path.split("."):
-        here = here[part]
-        if not isinstance(here, dict):
-            raise KeyError(path)
-    inner: JsonObject = here
-    return inner
-
-
-def _walk(tree: JsonObject, path: str = "") -> Iterator[tuple[str, JsonObject]]:
-    yield path, tree
-    for key, value in tree.items():
-        inner = f"{path}.{key}" if path else key
-        if inner in KNOWN_KEYS and isinstance(value, dict):
-            yield from _walk(value, inner)
-
-
-def _walk_models(config: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    return ((path, tree) for path, tree in _walk(config) if "model_name" in KNOWN_KEYS.get(path, ()))
-
-
-def _check_tree(config: JsonObject) -> Iterator[str]:
-    for path, tree in _walk(config):
-        known = KNOWN_KEYS[path]
-        for key, value in tree.items():
-            place = f"config {path}.{key}" if path else f"config {key}"
-            if key not in known:
-                yield f"{place}: is not a key of PaddleX's OCR pipeline{did_you_mean(key, sorted(known))}"
-            elif f"{path}.{key}".lstrip(".") in KNOWN_KEYS and not isinstance(value, dict):
-                yield f"{place}: must be a mapping, got {type(value).__name__}"
-        yield from _check_selectors(tree, f"config {path}." if path else "config ")
-
-
-def _missing(config: JsonObject) -> Iterator[str]:
-    """Yield what PaddleX needs and does not find; it would fail with words about its own code."""
-    if config.get("text_type") not in TEXT_TYPES:
-        yield f"config text_type: must be one of {list(TEXT_TYPES)}, got {config.get('text_type')!r}"
-    for path in (path for path, known in KNOWN_KEYS.items() if "model_name" in known):
-        try:
-            if _switched_off_by(config, path) is None:
-                _at(config, path)
-        except KeyError:
-            switches = [switch for place, switch in SWITCHES.items() if f"{path}.".startswith(f"{place}.")]
-            unless = f", unless {' or '.join(switches)} is false" if switches else ""
-            yield f"config: PaddleX's OCR pipeline needs {path}{unless}"
-
-
-def _check_selectors(tree: JsonObject, place: str) -> Iterator[str]:
-    # PaddleX asks for the truth of what stands there, so null, 0 and '' would switch it off as well.
-    if tree.get("use_hpip", True) is not True:
-        yield (
-            f"{place}use_hpip: must be true or absent, got {tree['use_hpip']!r}: this release serves every model by "
-            "high-performance inference"
-        )
-    if tree.get("engine") not in (None, "hpi"):
-        yield f"{place}engine: must be 'hpi' or absent in this release, got {tree['engine']!r}"
-    if tree.get("engine_config") is not None:
-        yield f"{place}engine_config: is not used in this release; write the settings under hpi_config"
-    if not isinstance(tree.get("hpi_config", {}), dict | None):
-        yield f"{place}hpi_config: must be a mapping, got {type(tree['hpi_config']).__name__}"
-    for switch in (*SWITCHES.values(), "visualize"):
-        if not isinstance(tree.get(switch, True), bool):
-            yield f"{place}{switch}: must be true or false, got {tree[switch]!r}"
-
-
 def _models(config: JsonObject, modules: tuple[Module, ...], problems: list[str]) -> Iterator[ModelUse]:
     given = {module.path: module.model for module in modules if module.model is not None}
-    for path, tree in _walk_models(config):
-        if _switched_off_by(config, path) is not None:
+    for path, tree in walk_models(config):
+        if switched_off_by(config, path) is not None:
             continue
         model = given.get(path)
         directory = tree.pop("model_dir", None)
@@ -321,14 +213,3 @@ def _models(config: JsonObject, modules: tuple[Module, ...], problems: list[str]
             )
             continue
         yield ModelUse(path, tree["model_name"], source, None if model is None else model.digest)
-
-
-def _switched_off_by(config: JsonObject, path: str) -> str | None:
-    """Return the switch above a model because of which PaddleX does not build it, or None: it is built."""
-    parts = path.split(".")
-    for end in range(2, len(parts) + 1, 2):
-        switch = SWITCHES.get(".".join(parts[:end]))
-        parent = _at(config, ".".join(parts[: end - 2])) if end > 2 else config
-        if switch is not None and parent.get(switch, True) is False:
-            return switch
-    return None

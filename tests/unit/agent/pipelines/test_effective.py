@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hpi_agent.configuration import configs_directory
-from hpi_agent.pipelines.effective import KNOWN_KEYS, SWITCHES, Effective, ModelUse, effective
+from hpi_agent.pipelines.effective import Effective, ModelUse, effective
+from hpi_agent.pipelines.ocr_config import KNOWN_KEYS, SWITCHES
 from hpi_agent.pipelines.paddlex import registry_config
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY
