@@ -86,35 +86,21 @@ def open_ours(manifest: dict[str, Any], store: Path, threads: int) -> OpenedPipe
 
 def open_paddlex_own(manifest: dict[str, Any], store: Path) -> OpenedPipeline:
     """Open PaddleX's pipeline on PaddleX's engine; ours only makes the model directories and answers for opencv."""
-    from hpi_agent.engines.onnxruntime import read_metadata
-    from hpi_agent.models.assemble import assemble
     from hpi_agent.pipelines import paddlex as ours
     from hpi_agent.pipelines.effective import effective
+    from hpi_agent.serve.served import assemble_models, config_with
     from hpi_agent.store.directory import Store
     from hpi_core.api.manifest import read_pipeline
 
     plan = effective(read_pipeline(json.dumps(manifest), "the benchmark's manifest"), lambda _: None)
-    models = {
-        use.path: assemble(
-            use.name,
-            use.source,
-            use.digest,
-            store=Store(store),
-            models=configs_directory() / "models",
-            read_metadata=read_metadata,
-        )
-        for use in plan.models
-    }
-    os.environ["PADDLE_PDX_CACHE_HOME"] = str(store / "paddlex")
-    os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
-    ours._HeadlessOpenCV.install()
+    models = assemble_models(plan, Store(store))
+    ours.prepare_import(store / "paddlex")
     import paddlex
     from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunner
 
-    config = plan.with_directories({path: str(model.directory) for path, model in models.items()})
-    names = {model.directory: model.name for model in models.values()}
+    names = {model.directory: model.name for model in models}
     seconds = count_seconds(ONNXRuntimeRunner, lambda runner: names[runner.model_dir])
-    pipeline = paddlex.create_pipeline(config=config, device="cpu", engine="onnxruntime")
+    pipeline = paddlex.create_pipeline(config=config_with(plan, models), device="cpu", engine="onnxruntime")
     engines = dict.fromkeys(names.values(), "onnxruntime, threads by its default")
     return OpenedPipeline(lambda image: read_lines(pipeline, image), lambda: dict(seconds), engines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ import httpx2
 import pytest
 from PIL import Image
 
-from hpi_agent.configuration import configs_directory
-from hpi_agent.engines.onnxruntime import read_metadata
-from hpi_agent.models.assemble import assemble
+from hpi_agent.pipelines.effective import effective
+from hpi_agent.serve.served import assemble_models, config_with
 from hpi_agent.store.directory import Store
+from hpi_core.api.manifest import read_pipeline
 from support.images import png, text_page
 from support.servers import RunningServer, on_backend, paddlex_serving, sample_manifest, serving
 
@@ -29,19 +30,8 @@ def ours(store: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def theirs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    spec = sample_manifest()["spec"]
-    config = spec["config"]["inline"]
-    for module in spec["modules"]:
-        model = module["model"]
-        assembled = assemble(
-            model["name"],
-            model["source"],
-            None,
-            store=Store(store),
-            models=configs_directory() / "models",
-            read_metadata=read_metadata,
-        )
-        config["SubModules"][module["path"].split(".")[1]]["model_dir"] = str(assembled.directory)
+    plan = effective(read_pipeline(json.dumps(sample_manifest()), "the sample"), lambda _: None)
+    config = config_with(plan, assemble_models(plan, Store(store)))
     threads = len(os.sched_getaffinity(0))
     with paddlex_serving(config, tmp_path_factory.mktemp("paddlex"), threads) as url:
         yield url

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -17,11 +18,8 @@ def main() -> None:
     from hpi_agent.pipelines import paddlex as ours
 
     config, cache, threads = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    os.environ["PADDLE_PDX_CACHE_HOME"] = cache
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
-    os.environ[ours.FONT_VARIABLE] = str(ours.find_font())
-    ours._HeadlessOpenCV.install()
+    ours.prepare_import(Path(cache))
 
     import uvicorn
     from paddlex import create_pipeline

@@ -22,6 +22,9 @@ from hpi_core.formats import Backend, DType
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """Largest tensor an engine takes: every runtime here counts bytes of one tensor in 31 bits somewhere. Unit: bytes."""
 
+MAX_THREADS: Final = 1024
+"""More threads than any machine here has cores: beyond it a number is a mistake."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hpi_agent.engines.base import Engine, EngineRequest, Session
+from hpi_agent.engines.base import MAX_THREADS, Engine, EngineRequest, Session
 from hpi_agent.engines.onnx_file import Declared, read_onnx
 from hpi_core.api.manifest import did_you_mean
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import BACKENDS, PADDLEX_BACKENDS
 
 Loader = Callable[[EngineRequest, Declared], Session]
-
-MAX_THREADS: Final = 1024
-"""More threads than any machine here has cores: beyond it a number is a mistake."""
 
 
 def load_engine(request: EngineRequest) -> Engine:

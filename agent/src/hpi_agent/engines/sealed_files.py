@@ -10,10 +10,9 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from hpi_core.digest import digest_of_bytes
+from hpi_agent.store.directory import digest_of_file
 
 SEAL: Final = ".sha256"
-CHUNK_BYTES: Final = 1 << 20
 
 
 def seal_files(directory: Path, pattern: str) -> None:
@@ -24,7 +23,7 @@ def seal_files(directory: Path, pattern: str) -> None:
             partial = seal.with_name(seal.name + ".partial")
             # Another process may have removed the file meanwhile: then there is nothing to seal.
             with contextlib.suppress(FileNotFoundError):
-                partial.write_text(_digest(path), encoding="ascii")
+                partial.write_text(digest_of_file(path), encoding="ascii")
                 partial.replace(seal)
 
 
@@ -45,11 +44,6 @@ def remove_unsealed_files(directory: Path, pattern: str) -> list[Path]:
 
 def _is_sealed(path: Path, seal: Path) -> bool:
     try:
-        return seal.read_text(encoding="ascii") == _digest(path)
+        return seal.read_text(encoding="ascii") == digest_of_file(path)
     except (FileNotFoundError, UnicodeDecodeError):
         return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return digest_of_bytes(iter(lambda: file.read(CHUNK_BYTES), b""))

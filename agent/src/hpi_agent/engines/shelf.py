@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from hpi_agent.engines.base import Engine, EngineRequest
+from hpi_agent.engines.base import MAX_THREADS, Engine, EngineRequest
+from hpi_core.api.manifest import did_you_mean
 from hpi_core.errors import EngineFailed, HpiError, Refused
 from hpi_core.formats import BACKENDS, Backend
 
@@ -138,8 +139,7 @@ class Shelf:
 
     def _request(self, directory: Path, backend: Backend, wish: Wish) -> EngineRequest:
         request = EngineRequest(directory / "inference.onnx", backend, wish.threads or self.default_threads)
-        cache = self.cache_directory(request)
-        return replace(request, cache_directory=cache)
+        return replace(request, cache_directory=self.cache_directory(request))
 
     def get(self, model_name: str) -> Shelved:
         """Return a loaded model.
@@ -167,7 +167,6 @@ class Shelf:
 
 WISH_KEYS: Final = {"auto_config", "backend", "backend_config", "auto_paddle2onnx"}
 BACKEND_CONFIG_KEYS: Final = {"cpu_num_threads"}
-MAX_THREADS: Final = 1024
 
 
 def read_wish(where: str, settings: dict[str, Any]) -> Wish:
@@ -180,8 +179,6 @@ def read_wish(where: str, settings: dict[str, Any]) -> Wish:
     Raises:
         Refused: A key or a value is not known; PaddleX itself would drop it in silence.
     """
-    from hpi_core.api.manifest import did_you_mean
-
     for key in settings:
         if key not in WISH_KEYS:
             raise Refused(f"{where}: {key!r} is not a known setting{did_you_mean(key, sorted(WISH_KEYS))}")

@@ -132,13 +132,13 @@ def _read_inference_yml(path: Path) -> Any:
     if len(data) > MAX_INFERENCE_YML_BYTES:
         raise ValueError(f"it is larger than {MAX_INFERENCE_YML_BYTES} bytes")
     depth = 0
-    for event in yaml.parse(data, Loader=_LOADER):
+    for event in yaml.parse(data, Loader=PLAIN_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_INFERENCE_YML_DEPTH:
             raise ValueError(f"it nests deeper than {MAX_INFERENCE_YML_DEPTH} levels")
-    return yaml.load(data, Loader=_LOADER)  # noqa: S506 - a safe loader
+    return yaml.load(data, Loader=PLAIN_LOADER)  # noqa: S506 - a safe loader
 
 
 # libyaml reads and writes the 18,708 characters of one dictionary about ten times faster; the result is the same.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+PLAIN_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

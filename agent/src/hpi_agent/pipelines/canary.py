@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi_agent.engines.base import TensorSpec
-from hpi_agent.engines.shelf import Shelf, Shelved
+from hpi_agent.engines.shelf import Shelved
 from hpi_agent.pipelines.ocr import OcrTask
 from hpi_core.errors import EngineFailed
 
@@ -27,7 +27,7 @@ def canary_image() -> NDArray[np.uint8]:
     return image
 
 
-def prove_ocr(task: OcrTask, shelf: Shelf) -> None:
+def prove_ocr(task: OcrTask) -> None:
     """Read the canary page through the whole pipeline.
 
     Which text is found depends on the models; that it runs through, and gives a result for the page, does not.

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 import yaml
 
-from hpi_agent.engines.shelf import Shelf, Shelved, read_wish
+from hpi_agent.engines.shelf import Shelf, Shelved, Wish, read_wish
+from hpi_agent.models.assemble import PLAIN_LOADER
 from hpi_agent.pipelines.ctc import OnePassDecode
 from hpi_core.errors import Refused, Stop, TooLarge
 
@@ -42,7 +43,7 @@ def activate(shelf: Shelf, cache_home: Path) -> None:
         cache_home: Folder for what PaddleX writes on import; its default, the home directory, may be read-only.
 
     Raises:
-        Stop: PaddleX is missing, has another version, or was imported before the activation.
+        Stop: PaddleX is missing or has another version.
     """
     installed = installed_version()
     if installed != PADDLEX_VERSION:
@@ -50,16 +51,25 @@ def activate(shelf: Shelf, cache_home: Path) -> None:
             f"this release is written against paddlex {PADDLEX_VERSION}, found {installed or 'none'}; "
             f"install it: pip install 'paddlex[ocr-core]=={PADDLEX_VERSION}'"
         )
+    prepare_import(cache_home)
+    _take_over(shelf)
+
+
+def prepare_import(cache_home: Path) -> None:
+    """Let PaddleX be imported as it is, with any engine: without a network, a home directory or a desktop's OpenCV."""
     os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
     os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(cache_home))
     font = find_font()
     if font is not None:
         os.environ.setdefault(FONT_VARIABLE, str(font))
     _HeadlessOpenCV.install()
-    # PaddleX tells every model and picture on standard error, in colours; the server tells the same once, in a table.
     # A filter, because PaddleX sets the level itself when it is imported.
-    logging.getLogger("paddlex").addFilter(lambda record: record.levelno >= logging.ERROR)
-    _take_over(shelf)
+    logging.getLogger("paddlex").addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    # PaddleX tells every model and picture on standard error, in colours; the server tells the same once, in a table.
+    return record.levelno >= logging.ERROR
 
 
 def installed_version() -> str | None:
@@ -179,9 +189,15 @@ def _take_over(shelf: Shelf) -> None:
     ours.shelf = shelf
 
 
+def _read_wish(model_name: str | None, config: Mapping[str, Any]) -> Wish:
+    return read_wish(
+        f"hpi_config of {model_name}", {key: value for key, value in config.items() if key not in ENGINE_KEYS}
+    )
+
+
 def _read_plain_yaml(_: Any, path: str, **options: Any) -> Any:
     with Path(path).open(encoding="utf-8", **options) as file:
-        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+        return yaml.load(file, Loader=PLAIN_LOADER)  # noqa: S506 - a safe loader
 
 
 @lru_cache(maxsize=1)
@@ -228,8 +244,7 @@ def _engine_class() -> Any:
             return ("onnx",)
 
         def validate_config_dict(self, raw: dict[str, Any]) -> dict[str, Any]:
-            wished = {key: value for key, value in raw.items() if key not in ENGINE_KEYS}
-            read_wish(f"hpi_config of {raw.get('model_name')}", wished)
+            _read_wish(raw.get("model_name"), raw)
             if raw.get("device_type") not in (None, "cpu"):
                 raise Refused(f"device {raw['device_type']!r} is not served by this release; allowed: 'cpu'")
             validated: dict[str, Any] = super().validate_config_dict(raw)
@@ -239,8 +254,7 @@ def _engine_class() -> Any:
             def build(*, model_name: str, model_dir: Path | None, engine_config: dict[str, Any], **_: Any) -> Runner:
                 if model_dir is None:
                     raise Refused(f"model {model_name!r} has no model_dir; give it a source")
-                wished = {key: value for key, value in engine_config.items() if key not in ENGINE_KEYS}
-                wish = read_wish(f"hpi_config of {model_name}", wished)
+                wish = _read_wish(model_name, engine_config)
                 return Runner(type(self).shelf.put(model_name, Path(model_dir), wish), engine_config)
 
             return build

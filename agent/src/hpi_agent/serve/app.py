@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
-import numpy as np
 import orjson
 from fastapi import FastAPI, Request, Response
 
 from hpi_agent.engines.base import TensorSpec, check_feeds
 from hpi_agent.serve import open_inference, paddle_protocol
-from hpi_agent.serve.channel import Buffer, Frame
+from hpi_agent.serve.channel import Buffer, Frame, pack_tensors, unpack_tensors
 from hpi_agent.serve.intake import read_body, unless_gone
 from hpi_agent.serve.metrics import CONTENT_TYPE, Metrics
 from hpi_agent.serve.outcome import WorkerRefused, http_status, server_timing
@@ -99,6 +98,10 @@ def _decode_ocr(request: Request, body: bytes, visualize: bool) -> paddle_protoc
 
 
 def _add_open_inference_routes(app: FastAPI, serve: Serve) -> None:
+    @app.exception_handler(UnknownModel)
+    async def unknown_model(_: Request, error: UnknownModel) -> Response:
+        return _json(404, open_inference.encode_error(str(error)))
+
     @app.get("/v2")
     async def server_metadata() -> Response:
         return _json(200, open_inference.encode_server_metadata("hpi", version("hpi")))
@@ -115,10 +118,7 @@ def _add_open_inference_routes(app: FastAPI, serve: Serve) -> None:
     @app.get("/v2/models/{model}")
     @app.get("/v2/models/{model}/versions/{model_version}")
     async def metadata(model: str, model_version: str = "1") -> Response:
-        try:
-            facts = _model(serve, model, model_version)
-        except UnknownModel as error:
-            return _json(404, open_inference.encode_error(str(error)))
+        facts = _model(serve, model, model_version)
         platform = f"{facts['backend']}_onnx"
         return _json(
             200,
@@ -128,10 +128,7 @@ def _add_open_inference_routes(app: FastAPI, serve: Serve) -> None:
     @app.get("/v2/models/{model}/ready")
     @app.get("/v2/models/{model}/versions/{model_version}/ready")
     async def model_ready(model: str, model_version: str = "1") -> Response:
-        try:
-            _model(serve, model, model_version)
-        except UnknownModel as error:
-            return _json(404, open_inference.encode_error(str(error)))
+        _model(serve, model, model_version)
         return await ready()
 
     @app.post("/v2/models/{model}/infer")
@@ -193,24 +190,14 @@ def _infer_frame(
     outputs: tuple[open_inference.RequestedOutput, ...],
 ) -> tuple[dict[str, Any], list[Buffer]]:
     feeds = check_feeds(_specs(facts, "inputs"), wanted.inputs)
-    inputs = [
-        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes}
-        for name, array in feeds.items()
-    ]
-    header = {"kind": "infer", "model": model, "inputs": inputs, "outputs": [one.name for one in outputs]}
-    return header, [array.reshape(-1).view(np.uint8).data for array in feeds.values()]
+    inputs, buffers = pack_tensors(feeds)
+    return {"kind": "infer", "model": model, "inputs": inputs, "outputs": [one.name for one in outputs]}, buffers
 
 
 def _infer_response(
     model: str, request_id: str | None, wanted: tuple[open_inference.RequestedOutput, ...], frame: Frame
 ) -> Response:
-    outputs = {}
-    offset = 0
-    for tensor in frame.header["outputs"]:
-        end = offset + tensor["bytes"]
-        array = np.frombuffer(frame.payload[offset:end], dtype=tensor["dtype"])
-        outputs[tensor["name"]] = array.reshape(tensor["shape"])
-        offset = end
+    outputs = unpack_tensors(frame.header["outputs"], frame.payload)
     encoded = open_inference.encode_response(model, "1", request_id, outputs, wanted)
     return Response(b"".join(encoded.buffers), headers=encoded.headers)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from hpi_core.errors import Bug
 
@@ -50,6 +52,29 @@ def check_lengths(prefix: Buffer) -> tuple[int, int]:
     if header > MAX_HEADER_BYTES or payload > MAX_PAYLOAD_BYTES:
         raise Bug(f"a frame announces {header} + {payload} bytes; at most {MAX_HEADER_BYTES} + {MAX_PAYLOAD_BYTES}")
     return header, payload
+
+
+def pack_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
+    """Return what a header says of named arrays, and their bytes as a payload; contiguous arrays are not copied."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    described = [
+        {"name": name, "dtype": array.dtype.name, "shape": list(arrays[name].shape), "bytes": array.nbytes}
+        for name, array in whole.items()
+    ]
+    # A zero-dimensional array has no view of bytes; flattening gives it one without copying.
+    return described, [array.reshape(-1).view(np.uint8).data for array in whole.values()]
+
+
+def unpack_tensors(described: Sequence[Mapping[str, Any]], payload: memoryview) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `pack_tensors` was given; they share the memory of the payload."""
+    arrays: dict[str, NDArray[Any]] = {}
+    offset = 0
+    for tensor in described:
+        end = offset + tensor["bytes"]
+        array = np.frombuffer(payload[offset:end], dtype=tensor["dtype"])
+        arrays[tensor["name"]] = array.reshape(tensor["shape"])
+        offset = end
+    return arrays
 
 
 class BlockingChannel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,8 @@ def describe_engine(item: Shelved) -> dict[str, Any]:
         "reason": item.reason,
         "rejected": [{"backend": rejected.backend, "reason": rejected.reason} for rejected in item.rejected],
         "loadSeconds": round(item.load_seconds, 3),
-        "inputs": [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in item.engine.inputs],
-        "outputs": [
-            {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in item.engine.outputs
-        ],
+        "inputs": [asdict(spec) for spec in item.engine.inputs],
+        "outputs": [asdict(spec) for spec in item.engine.outputs],
     }
 
 
@@ -96,7 +94,7 @@ def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int
     manifest = read_pipeline(manifest_text, where)
     plan = effective(manifest, paddlex.registry_config)
     store = Store(store_root)
-    models = tuple(_assemble_all(plan, store))
+    models = assemble_models(plan, store)
     clock.lap("models")
     shelf = _shelf(manifest, store, models, threads)
     paddlex.activate(shelf, store.root / "paddlex")
@@ -104,21 +102,33 @@ def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int
     task = _load(manifest, plan, shelf, models)
     clock.lap("engines")
     if task is not None:
-        prove_ocr(task, shelf)
+        prove_ocr(task)
     for item in shelf:
         prove_engine(item)
     clock.lap("canary")
     return Served(plan, shelf, task, models, clock.seconds)
 
 
-def _assemble_all(plan: Effective, store: Store) -> list[AssembledModel]:
+def assemble_models(plan: Effective, store: Store) -> tuple[AssembledModel, ...]:
+    """Return the model directories of a plan, in the order of its models.
+
+    Raises:
+        HpiError: A source cannot deliver, or a digest differs.
+    """
     from hpi_agent.engines.onnxruntime import read_metadata
 
     folder = configs_directory() / "models"
-    return [
+    return tuple(
         assemble(use.name, use.source, use.digest, store=store, models=folder, read_metadata=read_metadata)
         for use in plan.models
-    ]
+    )
+
+
+def config_with(plan: Effective, models: tuple[AssembledModel, ...]) -> dict[str, Any]:
+    """Return PaddleX's configuration of a plan with the directories of its models in it."""
+    return plan.with_directories(
+        {use.path: str(model.directory) for use, model in zip(plan.models, models, strict=True)}
+    )
 
 
 def _shelf(manifest: HPIPipeline, store: Store, models: tuple[AssembledModel, ...], threads: int) -> Shelf:
@@ -158,9 +168,7 @@ def _load(manifest: HPIPipeline, plan: Effective, shelf: Shelf, models: tuple[As
         [model] = models
         paddlex.create_model(model.name, model.directory, device=plan.device, hpi_config=plan.hpi_config)
         return None
-    directories = {use.path: str(model.directory) for use, model in zip(plan.models, models, strict=True)}
-    config = plan.with_directories(directories)
-    pipeline = paddlex.create_pipeline(config, device=plan.device, hpi_config=plan.hpi_config)
+    pipeline = paddlex.create_pipeline(config_with(plan, models), device=plan.device, hpi_config=plan.hpi_config)
     return OcrTask(pipeline, manifest.spec.serving.limits)
 
 

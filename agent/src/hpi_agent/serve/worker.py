@@ -16,11 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from hpi_agent.serve.channel import BlockingChannel, Buffer, Frame
+from hpi_agent.serve.channel import BlockingChannel, Buffer, Frame, pack_tensors, unpack_tensors
 from hpi_agent.serve.outcome import status_of
 from hpi_core.errors import HpiError
 
@@ -98,22 +96,10 @@ def answer_ocr(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]
 def answer_infer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
     """Answer one Open Inference request: tensors in, tensors out, as raw little-endian bytes."""
     header = frame.header
-    feeds: dict[str, NDArray[Any]] = {}
-    offset = 0
-    for tensor in header["inputs"]:
-        end = offset + tensor["bytes"]
-        array = np.frombuffer(frame.payload[offset:end], dtype=tensor["dtype"])
-        feeds[tensor["name"]] = array.reshape(tensor["shape"])
-        offset = end
     shelved = served.shelf.get(header["model"])
-    outputs = shelved.infer(feeds)
-    arrays = {name: np.ascontiguousarray(outputs[name]) for name in header["outputs"]}
-    described = [
-        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes}
-        for name, array in arrays.items()
-    ]
-    # A zero-dimensional array has no view of bytes; flattening gives it one without copying.
-    return {"status": 200, "outputs": described}, [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
+    outputs = shelved.infer(unpack_tensors(header["inputs"], frame.payload))
+    described, buffers = pack_tensors({name: outputs[name] for name in header["outputs"]})
+    return {"status": 200, "outputs": described}, buffers
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from hpi_agent.engines.base import EngineRequest
-from hpi_agent.engines.shelf import MAX_THREADS, Rejected, Shelf, Wish, read_wish
+from hpi_agent.engines.base import MAX_THREADS, EngineRequest
+from hpi_agent.engines.shelf import Rejected, Shelf, Wish, read_wish
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import Backend
 from support.engines import WIDTH, InMemoryRuntime

@@ -7,11 +7,22 @@ import socket
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
 
-from hpi_agent.serve.channel import LENGTHS, MAX_HEADER_BYTES, BlockingChannel, StreamChannel, check_lengths
+from hpi_agent.serve.channel import (
+    LENGTHS,
+    MAX_HEADER_BYTES,
+    BlockingChannel,
+    StreamChannel,
+    check_lengths,
+    pack_tensors,
+    unpack_tensors,
+)
 from hpi_core.errors import Bug
 
 headers = st.dictionaries(st.text(max_size=8), st.integers(0, 2**53) | st.text(max_size=20) | st.none(), max_size=5)
@@ -81,3 +92,21 @@ def test_the_event_loops_end_speaks_the_same_frames() -> None:
 
     assert (received.header, bytes(received.payload)) == ({"question": 1}, b"abcdef")
     assert (answered.header, bytes(answered.payload)) == ({"answer": 2}, b"xyz")
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        npst.arrays(st.sampled_from(["float32", "int64", "uint8", "bool"]), npst.array_shapes(min_dims=0, max_side=3)),
+        max_size=3,
+    )
+)
+def test_packed_tensors_unpack_to_the_same(arrays: dict[str, NDArray[Any]]) -> None:
+    described, buffers = pack_tensors(arrays)
+
+    found = unpack_tensors(described, memoryview(b"".join(buffers)))
+
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(found[name], array)
