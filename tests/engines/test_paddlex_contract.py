@@ -161,6 +161,13 @@ def test_an_inference_yml_may_hold_plain_data_alone(tmp_path: Path) -> None:
     assert succeed(program, tmp_path).splitlines() == ["ConstructorError", "{'Global': {'model_name': 'm'}}"]
 
 
+def test_a_font_that_is_not_there_stops_the_start_and_not_a_request(tmp_path: Path) -> None:
+    done = run(ACTIVATE, tmp_path, PADDLE_PDX_LOCAL_FONT_FILE_PATH="/nowhere.ttf")
+
+    assert done.returncode != 0
+    assert "PADDLE_PDX_LOCAL_FONT_FILE_PATH names '/nowhere.ttf', which is no file" in done.stderr
+
+
 def test_the_headless_opencv_is_accepted_for_the_full_one(tmp_path: Path) -> None:
     program = (
         ACTIVATE

@@ -56,12 +56,21 @@ def activate(shelf: Shelf, cache_home: Path) -> None:
 
 
 def prepare_import(cache_home: Path) -> None:
-    """Let PaddleX be imported as it is, with any engine: without a network, a home directory or a desktop's OpenCV."""
+    """Let PaddleX be imported as it is, with any engine: without a network, a home directory or a desktop's OpenCV.
+
+    Raises:
+        Stop: There is no font for the result pictures: PaddleX would download one while it answers a request.
+    """
+    font = find_font()
+    if font is None:
+        chosen = os.environ.get(FONT_VARIABLE)
+        seen = (
+            f"{FONT_VARIABLE} names {chosen!r}, which is no file" if chosen else "font-source-sans-pro is not installed"
+        )
+        raise Stop(f"PaddleX's result pictures need a font: {seen}; install that package, or name a font file there")
     os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
     os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(cache_home))
-    font = find_font()
-    if font is not None:
-        os.environ.setdefault(FONT_VARIABLE, str(font))
+    os.environ[FONT_VARIABLE] = str(font)
     _HeadlessOpenCV.install()
     # A filter, because PaddleX sets the level itself when it is imported.
     logging.getLogger("paddlex").addFilter(_is_error)
