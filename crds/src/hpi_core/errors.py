@@ -8,6 +8,8 @@
     │   └── Overloaded        a bounded queue is full; carries the seconds to wait
     ├── Stop       an operator: nothing improves until something outside the program changes
     │   ├── EngineFailed      a runtime could not load or run a model
+    │   │   └── ChildFailed   … because its process crashed, hung or took too much (hpi_agent.processes)
+    │   ├── Damaged           an entry of the store is not what was published (hpi_agent.store)
     │   └── SourceFailed      a model source could not deliver
     └── Bug        us: a promise inside the program does not hold
 

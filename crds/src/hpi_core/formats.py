@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-Backend = Literal["onnxruntime", "openvino"]
-"""Inference backends that this release can run. Later issues of the kind add more; none is ever renamed."""
+Backend = Literal["onnxruntime", "openvino", "paddle"]
+"""Inference backends that this release can run. Later releases add more; none is ever renamed."""
 
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
+
+ModelFormat = Literal["onnx", "paddle"]
+"""Formats of model files: one ONNX file, or Paddle's program (`inference.json`, `inference.pdmodel`) and weights."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Precisions of the arithmetic that this release can ask a backend for."""
 
 PADDLEX_BACKENDS: Final = ("paddle", "openvino", "onnxruntime", "tensorrt", "om")
 """Every backend name that PaddleX's own `hpi_config.backend` allows (paddlex 3.7.2, `HPIConfig`)."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 import pytest
 
 from hpi_core.api.document import MAX_SHOWN_CHARACTERS
-from hpi_core.api.manifest import did_you_mean, known_fields
+from hpi_core.api.manifest import known_fields
+from hpi_core.spelling import did_you_mean
 from support.manifests import (
     DETECTION,
     Document,
@@ -94,7 +95,7 @@ def test_every_problem_of_a_manifest_is_listed() -> None:
 
     assert problems_of({**document, "kind": "HPIPipelines"}) == [
         "kind: must be 'HPIPipeline', got 'HPIPipelines'; did you mean 'HPIPipeline'?",
-        "spec.build.policy: must be one of ['OnDemand', 'Never'], got 'Always'",
+        "spec.build.policy: must be one of ['OnDemand', 'Prebuild', 'Never'], got 'Always'",
         "spec.replica: is not a known field; did you mean 'replicas'?",
     ]
 
@@ -120,7 +121,7 @@ def test_an_unknown_backend_is_refused_with_the_known_ones(backend: Any, ending:
 
     problems = problems_of(with_value(EVERYTHING, path, backend))
 
-    assert problems == [f"{path}: must be one of ['onnxruntime', 'openvino'], {ending}"]
+    assert problems == [f"{path}: must be one of ['onnxruntime', 'openvino', 'paddle'], {ending}"]
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

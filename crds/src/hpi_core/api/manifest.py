@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, Final, get_args
 
@@ -13,6 +12,7 @@ from hpi_core.api.document import MAX_SHOWN_CHARACTERS, read_mapping, shown
 from hpi_core.api.v1alpha1.pipeline import DEVICE, MODEL_NAME, MODULE_NAME, MODULE_PATH, HPIPipeline
 from hpi_core.digest import PATTERN as DIGEST_PATTERN
 from hpi_core.errors import InvalidManifest
+from hpi_core.spelling import did_you_mean
 
 PATTERNS_IN_WORDS: Final = {
     DNS_LABEL: "must be 1 to 63 lower-case letters, digits and '-', with a letter or a digit at both ends",
@@ -111,19 +111,3 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_inside(part)) is not None), None)
-
-
-def did_you_mean(seen: str, known: list[str], listed: list[str] | None = None) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, else `; allowed: …`, else an empty string.
-
-    Args:
-        seen: The word that is not known.
-        known: The known words.
-        listed: The words to list where none is near; absent: all known ones.
-    """
-    folded = {word.lower().replace("_", ""): word for word in known}
-    near = difflib.get_close_matches(seen.lower().replace("_", ""), folded, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {folded[near[0]]!r}?"
-    shown = known if listed is None else listed
-    return f"; allowed: {', '.join(sorted(shown))}" if shown else ""

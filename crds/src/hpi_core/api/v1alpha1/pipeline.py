@@ -40,12 +40,13 @@ class HpiConfig(ApiModel):
     auto_config: bool | None = None
     """Whether the backend may be chosen for the user. False: `backend` is used exactly as written. Absent: true."""
 
-    backend: Literal["onnxruntime", "openvino"] | None = None
-    """The backend to use. Absent: the first that this machine can run, in the order openvino, onnxruntime on x86-64
-    and onnxruntime, openvino elsewhere."""
+    backend: Literal["onnxruntime", "openvino", "paddle"] | None = None
+    """The backend to use. Absent: the fastest of those that give the reference's answers, as measured on the machine
+    that serves; until it is measured, the first of the knowledge table that loads without a build."""
 
     backend_config: JsonObject | None = None
-    """Settings of the backend with PaddleX's own keys. This release knows `cpu_num_threads`."""
+    """Settings of the backend with PaddleX's own keys: `cpu_num_threads` for every backend, `cpu_threads`, `run_mode`
+    and `mkldnn_cache_capacity` for `paddle`, `precision` (fp32, bf16) for `openvino`."""
 
     # The generator of aliases would write autoPaddle2Onnx.
     auto_paddle2onnx: bool | None = Field(default=None, alias="autoPaddle2onnx")
@@ -83,7 +84,12 @@ class ModelSource(ApiModel):
     `file:///DIRECTORY` a model directory of this machine. Absent: the model's own hub."""
 
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN.pattern)] | None = None
-    """SHA-256 that the source must have, as `sha256:<64 hex digits>`. Absent: not checked against anything."""
+    """SHA-256 that the source must have, as `sha256:<64 hex digits>`: of the ONNX file, or for a model in Paddle's
+    format the digest that `hpi-agent explain` shows. Absent: not checked against anything."""
+
+    format: Literal["Auto", "Paddle", "ONNX"] = "Auto"
+    """Which files of the source count. Auto: an ONNX file beside Paddle's is used when it gives the same answers, and
+    Paddle's files are converted where there is none. Paddle: an ONNX file is ignored. ONNX: Paddle's files are."""
 
 
 class Module(ApiModel):
@@ -115,18 +121,39 @@ class Config(ApiModel):
         return self
 
 
+class Accuracy(ApiModel):
+    """When the answers of a candidate count as the reference's."""
+
+    level: Literal["Auto", "Numeric", "Task"] = "Auto"
+    """Numeric: every output tensor within the tolerance. Task: the model family's own answers (texts, classes, boxes)
+    agree, and reduced precisions are tried. Auto: Numeric for float32; a reduced precision that the settings name
+    passes by Task."""
+
+    tolerance_parts_per_million: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Largest allowed max |answer - reference| / max |reference| of an output tensor. Absent: that of the precision,
+    100 for float32. Unit: parts per million."""
+
+    minimum_samples: int = Field(default=20, ge=1, le=10_000)
+    """Texts, boxes or classes that the reference must answer before Task can pass anything."""
+
+
 class Build(ApiModel):
     """How engines are prepared."""
 
-    policy: Literal["OnDemand", "Never"] = "OnDemand"
-    """OnDemand: compiled engines are kept in the cache and found there at the next start. Never: the cache is neither
-    read nor written."""
+    policy: Literal["OnDemand", "Prebuild", "Never"] = "OnDemand"
+    """OnDemand: what the store does not have is built and measured beside the serving process, which changes over
+    between two requests. Prebuild: the server builds nothing and takes what `hpi-agent build` has published, before its
+    start or later. Never: engines of the store are neither looked for nor built; the knowledge table decides."""
+
+    accuracy: Accuracy = Field(default_factory=Accuracy)
+    """How a candidate proves that it gives the reference's answers."""
 
     fallback: Literal["Allowed", "Forbidden"] = "Allowed"
     """Whether another backend may serve a model that the first choice cannot load. A fall-back is always shown."""
 
     timeout_seconds: int = Field(default=300, ge=1, le=86_400)
-    """How long loading all engines may take before the start counts as failed. Unit: seconds."""
+    """How long loading all engines may take before the start counts as failed, and how long building and measuring one
+    model may take. Unit: seconds."""
 
 
 class Limits(ApiModel):
