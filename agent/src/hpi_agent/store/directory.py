@@ -1,51 +1,56 @@
-"""Publication of whole directories: written aside, flushed, digested, renamed; verified before every use.
+"""The store on disk: published whole, verified before use, never larger than it may be.
 
-One key has one writer at a time: it holds `locks/<kind>-<key>`, which the kernel frees when its holder dies, and writes
-in `tmp/<kind>-<key>`. Whoever gets the lock therefore knows that what lies there was abandoned. Readers take no lock: a
-sound directory never changes.
+One entry has one writer at a time: it holds `locks/<kind>-<name>`, which the kernel frees when its holder dies, and
+writes in `tmp/<kind>-<name>`. Whoever gets the lock therefore knows that what lies there was abandoned. Readers share
+the lock `uses/<kind>-<name>`, which a collection must have to itself before it removes anything.
 
-The store grows into the cache of engines; this release keeps assembled model directories in it (`models/<digest>/`) and
-the compile caches of runtimes (`compiled/<key>/`, which the runtimes themselves write and check).
+    <kind>/<name>/      entries: models, converted, engines (flat directories), plugins (trees)
+    decisions/          one sealed JSON file per key
+    tmp/                what is being written or deleted
+    quarantine/         what was found damaged, each with its reason
+    locks/ uses/ pins/  see `hpi_agent.store.place`
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import itertools
-import json
+import logging
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hpi_core.digest import digest_of_bytes
-from hpi_core.errors import Bug, Refused, Stop
+from hpi_agent.store import decisions
+from hpi_agent.store.collection import collect, list_entries, list_quarantine
+from hpi_agent.store.collection_plan import Collected, EntryInfo
+from hpi_agent.store.defaults import default_store_max_bytes, default_store_root
+from hpi_agent.store.entry import Damaged, Entry, find_damage
+from hpi_agent.store.files import digest_of_file, flush, make_directory
+from hpi_agent.store.locks import locked, locked_and_deleted
+from hpi_agent.store.manifest import MANIFEST
+from hpi_agent.store.opening import open_entry, verify_entry
+from hpi_agent.store.place import TREES, Place, checked_name, place_of
+from hpi_agent.store.publication import Publication, remove_abandoned
+from hpi_agent.store.unusable import unusable
+from hpi_core.errors import Bug, Refused, Retry
 
-MANIFEST: Final = "manifest.json"
-CHUNK_BYTES: Final = 1_048_576
+__all__ = [
+    "MANIFEST",
+    "Collected",
+    "Damaged",
+    "Entry",
+    "EntryInfo",
+    "Store",
+    "default_store_max_bytes",
+    "default_store_root",
+    "digest_of_file",
+    "find_damage",
+]
 
-MAX_ABANDONED: Final = 64
-"""Most entries of `tmp/` that one publication looks at when it clears up behind writers that died."""
+Write = Callable[[Path], None]
 
-
-def default_store_root(environment: dict[str, str]) -> Path:
-    """Return `$HPI_STORE`, else `$XDG_CACHE_HOME/hpi`, else `~/.cache/hpi` (XDG Base Directory Specification 0.8)."""
-    if environment.get("HPI_STORE"):
-        return Path(environment["HPI_STORE"])
-    cache = environment.get("XDG_CACHE_HOME")
-    # The specification says that a relative path in the variable must be ignored.
-    base = Path(cache) if cache and Path(cache).is_absolute() else Path(environment.get("HOME", "/")) / ".cache"
-    return base / "hpi"
-
-
-def digest_of_file(path: Path) -> str:
-    """Return `sha256:<hex>` of a file's bytes."""
-    with path.open("rb") as file:
-        return digest_of_bytes(iter(lambda: file.read(CHUNK_BYTES), b""))
+log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,144 +58,253 @@ class Store:
     """One store; several processes may use it at once."""
 
     root: Path
+    max_bytes: int | None = None
+    """Size that no publication leaves it above, so far as entries may go; None: no limit. Unit: bytes."""
 
-    def publish(self, kind: str, key: str, write: Callable[[Path], None]) -> Path:
-        """Return the complete directory `<kind>/<key>`, made by `write` unless a sound one is there already.
+    def publish(self, kind: str, key: str, write: Write, *, about: Mapping[str, Any] | None = None) -> Path:
+        """Return the complete directory `<kind>/<digits of key>`, made by `write` unless a sound one is there already.
 
-        Of several processes that publish one key at once, one writes and the others wait for it.
+        Of several processes that publish one key at once, one writes and the others wait for it. A directory that is
+        there is read and compared with its manifest, every byte. Both count as a use.
 
         Args:
             kind: Folder inside the store.
             key: `sha256:<hex>` that names everything that shaped the content.
             write: Fills an empty directory with regular files. Called at most once.
+            about: What the manifest says of the entry, JSON.
 
         Raises:
+            Bug: `write` made anything but regular files of this process's user.
+            Refused: The key is not one, or a file has the manifest's name.
             Stop: The store cannot be written (read-only, full), with the path and what to do.
         """
-        target = self.root / kind / key.removeprefix("sha256:")
-        name = f"{kind}-{target.name}"
-        try:
-            if not os.path.lexists(target) or find_damage(target) is not None:
-                with self._lock(name, wait=True):
-                    self._replace(target, self.root / "tmp" / name, write)
-                    self._remove_abandoned()
-        except OSError as error:
-            raise self._unusable(error) from error
-        return target
+        place = place_of(self.root, kind, key)
+        if kind in TREES:
+            raise Bug(f"{kind} holds trees; use publish_tree")
+        return self._publish(Publication(place, write, about or {}))
 
-    def _replace(self, target: Path, staging: Path, write: Callable[[Path], None]) -> None:
-        if os.path.lexists(target):
-            problem = find_damage(target)
-            if problem is None:
-                # Another process published it while this one waited for the lock.
-                return
-            self._quarantine(target, problem)
-        if staging.exists():
-            shutil.rmtree(staging)
-        staging.mkdir(parents=True, mode=0o755)
-        try:
-            write(staging)
-            _seal(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging.rename(target)
-            _flush(target.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def publish_tree(self, kind: str, name: str, write: Write, *, about: Mapping[str, Any]) -> Path:
+        """Return the complete tree `<kind>/<name>`, made by `write` unless it is there already.
+
+        As `publish`, but the tree may hold directories and symbolic links, and one that is there gets the quick check.
+
+        Raises:
+            Bug: `write` made something else, links that lead out of the tree by a relative path, or the like.
+            Refused: The name is not one, or a path has a name of the store's own.
+            Stop: The store cannot be written (read-only, full), with the path and what to do.
+        """
+        place = place_of(self.root, kind, name)
+        if kind not in TREES:
+            raise Bug(f"{kind} holds no trees; use publish")
+        return self._publish(Publication(place, write, about))
+
+    def open(self, kind: str, key: str) -> Entry | None:
+        """Return an entry in use, or None when there is none, or it was damaged and now lies in quarantine.
+
+        Checked are the manifest, the exact set of files, and kind, size, owner and mode of each; the content is checked
+        by `Entry.read` on the bytes that it returns.
+
+        Raises:
+            Refused: The key is not one.
+            Stop: The store cannot be read.
+        """
+        if kind in TREES:
+            raise Bug(f"{kind} holds trees; use open_tree")
+        return self._open(place_of(self.root, kind, key))
+
+    def open_tree(self, kind: str, name: str) -> Entry | None:
+        """Return a tree in use, or None as `open` does; its manifest is checked, its files by `Entry.verify` alone.
+
+        Raises:
+            Refused: The name is not one.
+            Stop: The store cannot be read.
+        """
+        if kind not in TREES:
+            raise Bug(f"{kind} holds no trees; use open")
+        return self._open(place_of(self.root, kind, name))
 
     @contextlib.contextmanager
-    def _lock(self, name: str, *, wait: bool) -> Iterator[None]:
-        """Hold one lock of the store.
+    def hold(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Be the only one who does something, among all processes that use this store.
+
+        The kernel ends it when the process dies.
 
         Raises:
-            BlockingIOError: Somebody else holds it and `wait` is false.
+            Refused: The name cannot stand in a path.
+            Retry: Somebody else is doing it, and `wait` is false.
+            Stop: The store cannot be written.
         """
-        path = self.root / "locks" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The file is never deleted: a waiting process would get the lock of a file that others no longer see.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path = self.root / "locks" / f"hold.{checked_name(name)}"
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked_and_deleted(path, wait=wait))
+            except BlockingIOError as error:
+                raise Retry(
+                    f"another process holds {name!r} in the store {self.root}; wait until it is done"
+                ) from error
+            except OSError as error:
+                raise unusable(self.root, error) from error
             yield
-        finally:
-            os.close(descriptor)
 
-    def _remove_abandoned(self) -> None:
-        """Delete what writers that died have left; those at work hold the locks of theirs."""
-        # What cannot be deleted now is left for the next publication: this one has succeeded.
-        with contextlib.suppress(OSError):
-            for staging in itertools.islice((self.root / "tmp").iterdir(), MAX_ABANDONED):
-                with contextlib.suppress(BlockingIOError), self._lock(staging.name, wait=False):
-                    shutil.rmtree(staging, ignore_errors=True)
+    def verify(self, kind: str, key: str) -> str | None:
+        """Read every byte of an entry; return what was found damaged and done about it, None when it is sound or gone.
 
-    def _unusable(self, error: OSError) -> Stop:
-        place = error.filename2 or error.filename
-        return Stop(
-            f"the store {self.root} cannot be used: {error.strerror or error}{f' ({place})' if place else ''}; "
-            "make room there, or name another directory with --store DIR or $HPI_STORE"
-        )
-
-    def _quarantine(self, target: Path, problem: str) -> None:
-        place = self.root / "quarantine" / f"{target.parent.name}-{target.name[:16]}-{secrets.token_hex(4)}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        target.rename(place)
-        place.with_suffix(".reason").write_text(problem + "\n", encoding="utf-8")
-
-    def compile_cache(self, key: str) -> Path:
-        """Return the directory in which a runtime keeps what it compiled for one key; made when missing.
+        It does not count as a use.
 
         Raises:
-            Stop: The directory cannot be made.
+            Refused: The key is not one.
+            Stop: The store cannot be read.
         """
-        path = self.root / "compiled" / key.removeprefix("sha256:")
+        with self._stopping():
+            return verify_entry(place_of(self.root, kind, key))
+
+    def entries(self) -> list[EntryInfo]:
+        """Return all entries, the one used last first, after a quick check of each; nothing is changed.
+
+        Raises:
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return list_entries(self.root)
+
+    def quarantined(self) -> list[EntryInfo]:
+        """Return what is in quarantine, the newest first; `damage` says why.
+
+        Raises:
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return list_quarantine(self.root)
+
+    def collect(self, max_bytes: int, *, dry_run: bool = False) -> Collected:
+        """Remove what has to go so that the store has at most `max_bytes`; see `hpi_agent.store.collection_plan`.
+
+        Entries and quarantine count; decisions, a few kilobytes each, do not, nor does what is being written.
+
+        Args:
+            max_bytes: At least 0.
+            dry_run: Change nothing and tell what would be done.
+
+        Raises:
+            Stop: Something cannot be removed.
+        """
+        with self._stopping():
+            if not dry_run:
+                remove_abandoned(self.root)
+            return collect(self.root, max_bytes, dry_run=dry_run, spared={})
+
+    def pin(self, kind: str, key: str) -> None:
+        """Keep an entry from being collected; a second time does nothing.
+
+        Raises:
+            Refused: There is no such entry.
+            Stop: The store cannot be written.
+        """
+        place = place_of(self.root, kind, key)
+        with self._stopping():
+            self._check_presence(place)
+            # In use meanwhile: a collection that has looked at the pins already is waited for.
+            with locked(place.use, shared=True):
+                self._check_presence(place)
+                make_directory(place.pin.parent)
+                place.pin.touch(mode=0o644)
+                flush(place.pin.parent)
+
+    def unpin(self, kind: str, key: str) -> None:
+        """Let an entry be collected again; one that is not pinned stays as it is.
+
+        Raises:
+            Stop: The store cannot be written.
+        """
+        with self._stopping():
+            place_of(self.root, kind, key).pin.unlink(missing_ok=True)
+
+    def read_decision(self, key: str) -> dict[str, Any] | None:
+        """Return a remembered decision, or None when there is none, or it was damaged and now lies in quarantine.
+
+        Raises:
+            Refused: The key is not one.
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return decisions.read_decision(self.root, key)
+
+    def write_decision(self, key: str, document: Mapping[str, Any]) -> None:
+        """Remember a decision in place of any other of that key.
+
+        Raises:
+            Refused: The key is not one, or the decision is too large.
+            Stop: The store cannot be written; what was remembered before is still there.
+        """
+        with self._stopping():
+            decisions.write_decision(self.root, key, document)
+
+    def decision_stamp(self, key: str) -> tuple[int, int, int] | None:
+        """Return what changes when a decision is replaced (inode, nanoseconds, bytes), None when there is none.
+
+        Raises:
+            Refused: The key is not one.
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return decisions.decision_stamp(self.root, key)
+
+    def decision_keys(self) -> list[str]:
+        """Return the keys of all remembered decisions, sound or not.
+
+        Raises:
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return decisions.decision_keys(self.root)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return all remembered decisions.
+
+        Raises:
+            Stop: The store cannot be read.
+        """
+        with self._stopping():
+            return decisions.all_decisions(self.root)
+
+    def _publish(self, publication: Publication) -> Path:
+        with self._stopping():
+            if publication.publish():
+                self._shrink(publication.place)
+        return publication.place.directory
+
+    def _open(self, place: Place) -> Entry | None:
+        with self._stopping():
+            return open_entry(place)
+
+    def _check_presence(self, place: Place) -> None:
+        if not os.path.lexists(place.directory):
+            what = f"{place.kind} {place.key}"
+            raise Refused(f"there is no {what} in {self.root}; hpi-agent store ls lists what there is")
+
+    def _shrink(self, published: Place) -> None:
+        """Make the store fit its limit, whatever was just published excepted."""
+        if self.max_bytes is None:
+            return
+        spared = {(published.kind, published.key): "just published"}
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            done = collect(self.root, self.max_bytes, dry_run=False, spared=spared)
         except OSError as error:
-            raise self._unusable(error) from error
-        return path
+            log.warning("the store %s cannot be made smaller: %s", self.root, error)
+            return
+        for entry in done.removed:
+            log.info("collected %s %s, %d bytes", entry.kind, entry.key, entry.bytes)
+        if done.bytes_after > self.max_bytes:
+            log.warning(
+                "the store %s has %d bytes, %d are allowed ($HPI_STORE_MAX_BYTES); the rest is in use or pinned",
+                self.root,
+                done.bytes_after,
+                self.max_bytes,
+            )
 
-
-def find_damage(directory: Path) -> str | None:
-    """Return what is wrong with a published directory, or None: files and digests are exactly the manifest's."""
-    try:
-        for path in (directory, directory / MANIFEST):
-            if path.is_symlink():
-                return f"{path.name} is a symbolic link"
-        manifest: Any = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        expected: dict[str, str] = dict(manifest["files"])
-        found = {path.name for path in directory.iterdir()} - {MANIFEST}
-        if found != set(expected):
-            return f"holds {sorted(found)}, the manifest lists {sorted(expected)}"
-        for name, digest in expected.items():
-            path = directory / name
-            if path.is_symlink() or not path.is_file():
-                return f"{name} is not a regular file"
-            if (seen := digest_of_file(path)) != digest:
-                return f"{name} has {seen}, the manifest says {digest}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        return f"the manifest cannot be read: {error}"
-    return None
-
-
-def _seal(directory: Path) -> None:
-    paths = sorted(directory.iterdir())
-    if any(path.is_symlink() or not path.is_file() for path in paths):
-        raise Bug(f"only regular files can be published, got {[path.name for path in paths]}")
-    files = {path.name: digest_of_file(path) for path in paths}
-    if MANIFEST in files:
-        raise Refused(f"{MANIFEST} is the store's own name; a model must not bring a file of that name")
-    (directory / MANIFEST).write_text(json.dumps({"files": files}, indent=1, sort_keys=True), encoding="utf-8")
-    for path in _children_then_self(directory):
-        _flush(path)
-
-
-def _children_then_self(directory: Path) -> Iterator[Path]:
-    yield from directory.iterdir()
-    yield directory
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unusable(self.root, error) from error
