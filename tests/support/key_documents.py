@@ -1,0 +1,94 @@
+"""The two key documents with no part left out, as tests change them one field at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from hpi_agent.convert.conversion import conversion_document
+from hpi_agent.models.paddle_files import PaddleModel
+from hpi_agent.plugins.environment import PluginEnvironment
+from hpi_agent.profile import HardwareClass
+from hpi_agent.select.answers import Settings
+from hpi_agent.select.candidate import Candidate
+from hpi_agent.select.gate import Accuracy
+from hpi_agent.select.keys import Document, Installation, ModelKey, engine_document, resolution_document
+from hpi_agent.select.knowledge import Defect, Row
+from hpi_agent.select.wish import Wish
+
+
+def a_digest(digit: int) -> str:
+    """Return a digest of one digit repeated."""
+    return "sha256:" + str(digit) * 64
+
+
+PROFILE: Final = {"x": ((1, 3, 32, 32), (1, 3, 736, 736), (1, 3, 4000, 4000))}
+HARDWARE: Final = HardwareClass("x86_64", "AMD", "x86-64-v4", ("avx2", "avx512_bf16"), 4, 1, 15)
+INSTALLATION: Final = Installation(
+    {"onnxruntime": "1.31.1", "openvino": "2026.4.1", "paddle": "3.2.2"},
+    {"variant": "hpi-cpu", "lockDigest": a_digest(1)},
+    a_digest(2),
+)
+ROW: Final = Row(
+    ("openvino", "paddle_mkldnn", "onnxruntime", "paddle"),
+    known=True,
+    fails_on=("new IR",),
+    defects=(Defect("paddle_mkldnn", ("3.3.1",), ("text_detection",), "it fails"),),
+)
+SAMPLES: Final = {"origin": "rendered", "digest": a_digest(3)}
+
+ENGINES: Final = (
+    Candidate("openvino", "float32", 4),
+    Candidate("onnxruntime", "float32", 4, (("graph_optimization", "off"),)),
+    Candidate("paddle", "float32", 4, (("mkldnn_cache_capacity", 64), ("run_mode", "mkldnn"))),
+)
+"""Candidates that between them have every setting."""
+
+
+def a_conversion() -> Document:
+    """Return what shapes a converted ONNX file, as the converter's own module says it."""
+    here = Path("model")
+    model = PaddleModel(here, here / "inference.json", here / "inference.pdiparams", "pir", 3, a_digest(4))
+    versions = {
+        "paddlepaddle": "3.2.2",
+        "paddle2onnx": "2.1.0",
+        "onnx": "1.17.0",
+        "onnx-graphsurgeon": "0.6.1",
+        "onnxruntime": "1.31.1",
+    }
+    return conversion_document(model, PluginEnvironment("paddle2onnx", Path("python"), a_digest(2), versions))
+
+
+def a_model(**changes: Any) -> ModelKey:
+    """Return a model in Paddle's format with an ONNX file beside it, with fields changed."""
+    fields = {
+        "name": "det",
+        "digest": a_digest(4),
+        "format": "paddle",
+        "conversion": a_conversion(),
+        "onnx_digest": a_digest(5),
+    }
+    return ModelKey(**{**fields, **changes})
+
+
+def an_engine_document(candidate: Candidate = ENGINES[0], **changes: Any) -> Document:
+    """Return the document that names an engine, with arguments of `engine_document` changed."""
+    arguments = {"model": a_model(), "profile": PROFILE, "hardware": HARDWARE, "installation": INSTALLATION}
+    return engine_document(candidate=candidate, **{**arguments, **changes})
+
+
+def a_resolution_document(**changes: Any) -> Document:
+    """Return the document that names a decision, with arguments of `resolution_document` changed."""
+    arguments: dict[str, Any] = {
+        "model": a_model(),
+        "wish": Wish(),
+        "accuracy": Accuracy(tolerance=1e-3),
+        "profile": PROFILE,
+        "samples": SAMPLES,
+        "row": ROW,
+        "hardware": HARDWARE,
+        "installation": INSTALLATION,
+        "fallback_allowed": True,
+        "settings": Settings(),
+    }
+    return resolution_document(**{**arguments, **changes})
