@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from hpi_agent.engines.base import Engine, EngineRequest, TensorSpec
 from hpi_agent.engines.registry import load_engine
 from hpi_core.errors import EngineFailed, Refused
-from hpi_core.formats import BACKENDS, Backend
+from hpi_core.formats import Backend
 from models import graphs
 from models.graphs import MODELS, TinyModel
 from models.real import CLASSIFIER, DETECTOR, RECOGNISER, lines_for_recogniser, page_for_detector, real_model
 from support.arrays import assert_arrays_equal, relative_difference
+from support.engines import IN_PROCESS
 
 Load = Callable[[TinyModel], Engine]
 
@@ -37,7 +38,7 @@ def test_the_declaration_is_the_one_in_the_file(model: TinyModel, load: Load) ->
 
 @pytest.mark.parametrize("name", [DETECTOR, RECOGNISER, CLASSIFIER])
 def test_both_backends_describe_a_real_model_alike(name: str) -> None:
-    engines = [load_engine(EngineRequest(real_model(name), backend, threads=1)) for backend in BACKENDS]
+    engines = [load_engine(EngineRequest(real_model(name), backend, threads=1)) for backend in IN_PROCESS]
 
     declarations = [(engine.inputs, engine.outputs) for engine in engines]
 
@@ -158,7 +159,7 @@ def test_a_failure_inside_the_graph_is_told_and_leaves_the_engine_fit(load: Load
 @pytest.mark.parametrize(("name", "picture"), [(DETECTOR, page_for_detector), (RECOGNISER, lines_for_recogniser)])
 def test_both_backends_agree_on_a_real_page(name: str, picture: Callable[[], NDArray[np.float32]]) -> None:
     answers = []
-    for backend in BACKENDS:
+    for backend in IN_PROCESS:
         with load_engine(EngineRequest(real_model(name), backend, len(os.sched_getaffinity(0)))) as engine:
             [answer] = engine.infer({"x": picture()}).values()
             answers.append(answer)

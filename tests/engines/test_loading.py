@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from hpi_agent.engines.base import Engine, EngineRequest
-from hpi_agent.engines.registry import load_engine
+from hpi_agent.engines.registry import load_engine, runtime_version
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import Backend
 from models import graphs
@@ -107,12 +107,11 @@ def test_weights_in_another_file_are_refused(location: str, backend: Backend, tm
 @pytest.mark.parametrize(
     ("backend", "text"),
     [
-        ("openvno", "'openvno' is not known; did you mean 'openvino'.; allowed: onnxruntime, openvino"),
+        ("openvno", "'openvno' is not known; did you mean 'openvino'.; allowed: onnxruntime, openvino, paddle"),
         ("ONNXRuntime", "did you mean 'onnxruntime'"),
-        ("quantum", "'quantum' is not known; allowed: onnxruntime, openvino"),
+        ("quantum", "'quantum' is not known; allowed: onnxruntime, openvino, paddle"),
         ("", "'' is not known; allowed"),
-        ("paddle", "'paddle' of PaddleX is not in this release; allowed: onnxruntime, openvino"),
-        ("tensorrt", "'tensorrt' of PaddleX is not in this release"),
+        ("tensorrt", "'tensorrt' of PaddleX is not in this release; allowed: onnxruntime, openvino, paddle"),
         ("om", "'om' of PaddleX is not in this release"),
     ],
 )
@@ -129,6 +128,17 @@ def test_a_thread_count_out_of_range_is_refused(threads: int, backend: Backend, 
 
     with pytest.raises(Refused, match=f"threads must be from 1 to 1024, got {threads}"):
         load_engine(request)
+
+
+def test_the_version_of_the_package_begins_the_version_of_the_runtime_as_loaded(
+    backend: Backend, tmp_path: Path
+) -> None:
+    with load_engine(request_for(graphs.add().save(tmp_path), backend)) as engine:
+        loaded = engine.obtained.version
+
+    release = runtime_version(backend)
+    assert release is not None
+    assert loaded.split("-")[0] == release
 
 
 def test_the_registry_imports_no_runtime() -> None:
@@ -151,7 +161,7 @@ sys.addaudithook(lambda event, _: events.append(event) if event in {'os.fork', '
 from pathlib import Path
 import numpy as np
 from hpi_agent.engines.base import EngineRequest
-from hpi_agent.engines.registry import load_engine
+from hpi_agent.engines.registry import load_engine, runtime_version
 with load_engine(EngineRequest(Path(sys.argv[1]), sys.argv[2], 1)) as engine:
     engine.infer({'x': np.ones((1, 3), dtype=np.float32)})
 print(events, 'openvino_telemetry.main' in sys.modules)

@@ -21,13 +21,12 @@ from support.images import text_page
 PRELUDE = """
     import sys
     from pathlib import Path
-    from hpi_agent.engines.registry import load_engine
-    from hpi_agent.engines.shelf import Shelf
+    from hpi_agent.engines.shelf import Choice, Shelf
     from hpi_agent.pipelines import paddlex as ours
     cache = Path(sys.argv[1])
 """
 
-ACTIVATE = PRELUDE + "\n    shelf = Shelf(2, True, load_engine)\n    ours.activate(shelf, cache)\n"
+ACTIVATE = PRELUDE + "\n    shelf = Shelf(lambda *_: Choice(()))\n    ours.activate(shelf, cache)\n"
 
 
 def run(program: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,13 +50,12 @@ def test_the_installed_version_is_the_one_that_the_code_is_written_against() -> 
 
 
 def test_another_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from hpi_agent.engines.registry import load_engine
-    from hpi_agent.engines.shelf import Shelf
+    from hpi_agent.engines.shelf import Choice, Shelf
 
     monkeypatch.setattr(paddlex, "PADDLEX_VERSION", "99.0")
 
     with pytest.raises(Stop, match=r"written against paddlex 99\.0, found 3\.7\.2"):
-        paddlex.activate(Shelf(1, True, load_engine), tmp_path)
+        paddlex.activate(Shelf(lambda *_: Choice(())), tmp_path)
 
 
 def test_upstream_still_refuses_a_second_engine_of_that_name(tmp_path: Path) -> None:
@@ -104,14 +102,15 @@ def test_after_the_activation_the_engine_is_ours_and_the_first_one_is_gone(tmp_p
     engine = _get_inference_engine("hpi")
     engine.ensure_environment()
     print(type(engine).__module__, engine.name, engine.get_supported_model_formats())
-    ours.activate(Shelf(1, True, load_engine), cache)
-    print(InferenceEngine.all()["hpi"] is type(engine), type(engine).shelf.default_threads)
+    other = Shelf(lambda *_: Choice(()))
+    ours.activate(other, cache)
+    print(InferenceEngine.all()["hpi"] is type(engine), type(engine).shelf is other)
     """
     )
     first, second = succeed(program, tmp_path).splitlines()
 
-    assert first == "hpi_agent.pipelines.paddlex hpi ('onnx',)"
-    assert second == "True 1"
+    assert first == "hpi_agent.pipelines.paddlex hpi ('onnx', 'paddle')"
+    assert second == "True True"
 
 
 def test_an_unknown_setting_is_refused_where_upstream_drops_it(tmp_path: Path) -> None:
@@ -190,10 +189,10 @@ def test_a_page_is_read_and_drawn_without_reaching_out_to_a_network(tmp_path: Pa
     sys.addaudithook(watch)
     from hpi_agent.configuration import configs_directory
     from hpi_agent.pipelines.ocr import Timings
-    from hpi_agent.serve.served import open_pipeline
+    from hpi_agent.serve.served import Start, open_pipeline
     store = Path(sys.argv[1])
     manifest = (configs_directory() / "pipelines" / "ocr.yaml").read_text()
-    task = open_pipeline(manifest, "ocr.yaml", store, 2).ocr()
+    task = open_pipeline(Start(manifest, "ocr.yaml", store, 2)).ocr()
     page = memoryview((store / "page.png").read_bytes())
     [read] = task.answer(page, "IMAGE", {}, True, Timings())["ocrResults"]
     print(read["prunedResult"]["rec_texts"], len(read["ocrImage"]) > 1000)

@@ -311,6 +311,74 @@ def weights_of_a_megabyte() -> TinyModel:
     )
 
 
+def beyond_32_bits() -> TinyModel:
+    """Integers that need more than 32 bits, in which OpenVINO computes them: its answers are wrong."""
+    x, y = spec("x", "int64", None), spec("y", "int64", None)
+    offset = np.array([2**40], dtype=np.int64)
+    return TinyModel(
+        "beyond-32-bits",
+        proto([node("Add", ["x", "offset"], ["y"])], [x], [y], {"offset": offset}),
+        (x,),
+        (y,),
+        lambda generator: {"x": generator.integers(0, 10, generator.integers(1, 9))},
+        lambda feeds: {"y": feeds["x"] + offset},
+    )
+
+
+def branch_of_two_gigabytes() -> TinyModel:
+    """A branch that is never taken and would fill two gigabytes: OpenVINO computes it while it compiles the graph.
+
+    ONNX Runtime folds no constants above one gigabyte.
+    """
+    x, y = spec("x", "float32", None, 3), spec("y", "float32", None, 3)
+    scalar = helper.make_tensor_value_info
+    float32 = element_type("float32")
+    taken = helper.make_graph([node("Identity", ["x"], ["same"])], "taken", [], [scalar("same", float32, None)])
+    one = numpy_helper.from_array(np.ones(1, dtype=np.float32))
+    never = helper.make_graph(
+        [
+            node("ConstantOfShape", ["count"], ["ones"], value=one),
+            node("Mul", ["ones", "two"], ["twos"]),
+            node("ReduceMax", ["twos"], ["most"], keepdims=0),
+            node("Add", ["x", "most"], ["more"]),
+        ],
+        "never",
+        [],
+        [scalar("more", float32, None)],
+        [
+            numpy_helper.from_array(np.array([2**31 // 4]), "count"),
+            numpy_helper.from_array(np.array([2], dtype=np.float32), "two"),
+        ],
+    )
+    nodes = [
+        node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        node("Greater", ["largest", "least"], ["always"]),
+        helper.make_node("If", ["always"], ["y"], then_branch=taken, else_branch=never),
+    ]
+    return TinyModel(
+        "branch-of-two-gigabytes",
+        proto(nodes, [x], [y], {"least": np.array(-1e9, dtype=np.float32)}),
+        (x,),
+        (y,),
+        lambda generator: {"x": rows(generator, 3)},
+        lambda feeds: {"y": feeds["x"]},
+    )
+
+
+def matrices(side: int = 512) -> TinyModel:
+    """Products of matrices, which differ visibly between float32 and bfloat16."""
+    x, y = spec("x", "float32", None, side), spec("y", "float32", None, side)
+    weight = np.random.default_rng(3).standard_normal((side, side)).astype(np.float32)
+    return TinyModel(
+        "matrices",
+        proto([node("MatMul", ["x", "weight"], ["y"])], [x], [y], {"weight": weight}),
+        (x,),
+        (y,),
+        lambda generator: {"x": rows(generator, side)},
+        lambda feeds: {"y": feeds["x"] @ weight},
+    )
+
+
 TYPES_OF_BOTH: tuple[DType, ...] = (
     "uint8",
     "int8",

@@ -1,19 +1,30 @@
-"""A runtime that lives in memory: small, honest, without files and without a library."""
+"""Engines for tests: the real backends that compute in this process, and a runtime that lives in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpi_agent.engines.base import Engine, EngineRequest, Obtained, TensorSpec
+from hpi_agent.engines.registry import build_engine
 from hpi_core.errors import EngineFailed
 from hpi_core.formats import Backend
 
+IN_PROCESS: Final[tuple[Backend, ...]] = ("onnxruntime", "openvino")
+"""The backends that compute inside the process that asks; both read ONNX files and have built forms."""
+
 WIDTH: Final = 4
+
+
+def with_built_form(request: EngineRequest) -> EngineRequest:
+    """Return the request together with its built form, made on the spot."""
+    built = build_engine(request)
+    assert built is not None
+    return replace(request, built=built)
 
 
 class DoublingSession:

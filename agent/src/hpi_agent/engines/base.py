@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi_core.errors import Refused
-from hpi_core.formats import Backend, DType
+from hpi_core.formats import Backend, DType, Precision
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """Largest tensor an engine takes: every runtime here counts bytes of one tensor in 31 bits somewhere. Unit: bytes."""
@@ -41,14 +41,19 @@ class EngineRequest:
     """What is asked of a backend when it loads a model."""
 
     model_path: Path
-    """An ONNX file. It is opened for reading and never written."""
+    """An ONNX file; for the backend `paddle` the program file (`inference.json` or `inference.pdmodel`) beside its
+    weights. It is opened for reading and never written."""
     backend: Backend
     threads: int
     """Threads of one inference, at least 1. Callers take it from the whole cores left by the cgroup."""
-    cache_directory: Path | None = None
-    """Where the runtime may keep what it compiles, for this request alone; None keeps nothing. The caller names it by
-    everything that shapes the result (model bytes, runtime version, threads, instruction set): the runtime itself
-    looks at less (OpenVINO 2026.4.1 gives float32 and bfloat16 the same file). ONNX Runtime keeps nothing."""
+    precision: Precision = "float32"
+    options: tuple[tuple[str, str | int], ...] = ()
+    """Settings of the backend, sorted by name; see `hpi_agent.select.candidate.Candidate.options`."""
+    built: bytes | None = field(default=None, repr=False)
+    """The built form of this very request, as `hpi_agent.engines.registry.build_engine` gave it and the store kept it;
+    verified by the caller. None: the model file itself is compiled or optimised while it is loaded."""
+    interpreter: Path | None = None
+    """The Python that has the backend `paddle`; None: the one that runs this program."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,14 @@ class Obtained:
     backend: Backend
     version: str
     """Version of the runtime as loaded, not as installed."""
-    precision: str
-    """Precision of the arithmetic: always `float32` in this release."""
+    precision: Precision
+    """Precision of the arithmetic."""
     threads: int
     """Threads of one inference, as the runtime reports them: OpenVINO never takes more than the cores it sees."""
     device: str
     """What computes, as the runtime calls it: `CPUExecutionProvider`, `CPU`."""
-    from_cache: bool = False
-    """Whether the runtime took what it had compiled before from the cache directory."""
+    from_store: bool = False
+    """Whether the built form was loaded; False: compiled or optimised from the model file just now."""
 
 
 class Session(Protocol):

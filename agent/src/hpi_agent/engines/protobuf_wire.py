@@ -43,12 +43,17 @@ class Wire:
         Raises:
             Malformed: A field does not end inside its message, or the file has too many.
         """
-        position, end = span.start, span.stop
+        data, position, end = self.data, span.start, span.stop
         while position < end:
             self.budget -= 1
             if self.budget < 0:
                 raise Malformed(f"it has more than {MAX_FIELDS} fields")
-            tag, position = self._varint(position, end)
+            # Most tags and lengths are one byte, and a call for each would be a third of the time.
+            tag = data[position]
+            if tag < 0x80:
+                position += 1
+            else:
+                tag, position = self._varint(position, end)
             number, kind = tag >> 3, tag & 7
             if number == 0:
                 raise Malformed(f"field number 0 before byte {position}")
@@ -56,9 +61,15 @@ class Wire:
                 value, position = self._varint(position, end)
                 yield number, value
             elif kind == BYTES:
-                length, position = self._varint(position, end)
-                position = self._forward(position, length, end)
-                yield number, range(position - length, position)
+                if position < end and data[position] < 0x80:
+                    start = position + 1
+                    position = start + data[position]
+                else:
+                    length, start = self._varint(position, end)
+                    position = start + length
+                if position > end:
+                    raise Malformed(f"{position - start} bytes are announced at byte {start}, {end - start} are there")
+                yield number, range(start, position)
             elif kind in _FIXED_SIZES:
                 size = _FIXED_SIZES[kind]
                 position = self._forward(position, size, end)

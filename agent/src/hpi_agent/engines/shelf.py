@@ -1,51 +1,77 @@
-"""The engines of one process: which backend serves which model, what was asked, what was obtained, and why."""
+"""The engines of one process: which one serves each model, what was asked and obtained, why, and the change-over."""
 
 from __future__ import annotations
 
-import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from hpi_agent.engines.base import MAX_THREADS, Engine, EngineRequest
-from hpi_core.api.manifest import did_you_mean
+from hpi_agent.engines.base import Engine, TensorSpec
+from hpi_agent.select.wish import Wish, read_wish
 from hpi_core.errors import EngineFailed, HpiError, Refused
-from hpi_core.formats import BACKENDS, Backend
 
-STATIC_ORDER: Final[dict[str, tuple[Backend, ...]]] = {"x86_64": ("openvino", "onnxruntime")}
-"""Which backend is tried first, by architecture, until choices are measured on the machine itself. PaddleX's own table
-starts with OpenVINO for most models of `cpu_x64` (148 of 287 rows, paddlex 3.7.2) and knows no other architecture."""
+__all__ = ["Attempt", "Choice", "Loaded", "Rejected", "Shelf", "Shelved", "State", "Usage", "Wish", "read_wish"]
 
-ELSEWHERE: Final[tuple[Backend, ...]] = ("onnxruntime", "openvino")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a user asks of the engine of one model."""
-
-    backend: Backend | None = None
-    """None: the first of the static order that loads."""
-    exactly: bool = False
-    """Whether nothing but `backend` may serve: PaddleX's manual mode (`auto_config: false`)."""
-    threads: int | None = None
-    """None: the whole cores left to this process."""
+State = Literal["Measured", "Provisional", "Unmeasured", "Fallback"]
+"""Measured: chosen by measurement on this class of hardware. Provisional: the same under load of others, to be
+repeated. Unmeasured: the order of the knowledge table. Fallback: what was chosen first could not be loaded."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A backend that was tried or considered first and does not serve."""
+    """A way to serve the model that was considered first and does not serve."""
 
-    backend: Backend
+    backend: str
     reason: str
+    tried: bool = True
+    """False: it was left out before anybody tried it."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine and what has to be given back when it is closed."""
+
+    engine: Engine
+    release: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to serve a model, not tried yet."""
+
+    name: str
+    """How people call it: `openvino`, `paddle mkldnn`."""
+    reason: str
+    """Why it is tried at this place of the order."""
+    load: Callable[[], Loaded]
+    """Loads it; raises HpiError when that fails."""
+    engine_key: str | None = None
+    """Name of the engine in the store; None when it is made from the model file."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The ways to serve one model, in the order to try them."""
+
+    attempts: tuple[Attempt, ...]
+    rejected: tuple[Rejected, ...] = ()
+    state: State = "Unmeasured"
+    decision_key: str | None = None
+    """Name of the decision that the choice comes from, or would come from once there is one."""
+
+
+Chooser = Callable[[str, Path, Wish], Choice]
+"""Returns the ways to serve a model by its name, its directory and what the user asks of its engine."""
 
 
 @dataclass
 class Usage:
-    """How much one engine has worked, counted by the one thread that uses it."""
+    """How much one model has been used, counted by the one thread that uses it."""
 
     calls: int = 0
     seconds: float = 0.0
@@ -59,9 +85,14 @@ class Shelved:
     directory: Path
     engine: Engine
     wish: Wish
+    name: str
     reason: str
+    state: State
     rejected: tuple[Rejected, ...]
     load_seconds: float
+    engine_key: str | None = None
+    decision_key: str | None = None
+    release: Callable[[], None] = field(default=lambda: None, compare=False)
     usage: Usage = field(default_factory=Usage, compare=False)
 
     def infer(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -72,74 +103,80 @@ class Shelved:
         self.usage.calls += 1
         return outputs
 
+    def close(self) -> None:
+        """Free the engine and give back what it held in the store."""
+        self.engine.close()
+        self.release()
+
 
 @dataclass
 class Shelf:
     """All engines of one process, by model name.
 
     Attributes:
-        default_threads: Whole cores left to the process, at least 1.
-        fallback_allowed: Whether a model may be served by another backend than the first choice.
-        load: Loads one model; `hpi_agent.engines.registry.load_engine`, or a double in tests.
-        cache_directory: Returns where a runtime may keep what it compiles for a request, or None for nowhere.
+        choose: Returns the ways to serve a model.
+        turn: Held while a request is answered; a change-over waits for it, so that no request meets two engines.
     """
 
-    default_threads: int
-    fallback_allowed: bool
-    load: Callable[[EngineRequest], Engine]
-    cache_directory: Callable[[EngineRequest], Path | None] = lambda _: None
-    architecture: str = field(default_factory=platform.machine)
+    choose: Chooser
+    turn: threading.Lock = field(default_factory=threading.Lock)
     _shelved: dict[str, Shelved] = field(default_factory=dict)
 
     def put(self, model_name: str, directory: Path, wish: Wish) -> Shelved:
-        """Load a model on the first backend that serves it, and keep it under its name.
+        """Load a model in the first way that works, and keep it under its name.
 
         A model that is used twice in a pipeline is loaded once when both uses wish the same.
 
         Raises:
             Refused: The same model is wished in two ways: one name could not say which engine answers.
-            EngineFailed: No allowed backend can load the model; every reason is in the text.
+            EngineFailed: No allowed way works; every reason is in the text.
         """
         known = self._shelved.get(model_name)
         if known is not None:
             if (known.directory, known.wish) != (directory, wish):
                 raise Refused(f"model {model_name!r} is used twice with different settings: {known.wish} and {wish}")
             return known
-        rejected: list[Rejected] = []
-        for backend in self._candidates(wish):
-            started = time.perf_counter()
-            try:
-                engine = self.load(self._request(directory, backend, wish))
-            except HpiError as error:
-                rejected.append(Rejected(backend, str(error)))
-                continue
-            seconds = time.perf_counter() - started
-            reason = self._reason(wish, bool(rejected))
-            shelved = Shelved(model_name, directory, engine, wish, reason, tuple(rejected), seconds)
-            self._shelved[model_name] = shelved
-            return shelved
-        raise EngineFailed(
-            f"model {model_name!r} could not be loaded: " + "; ".join(f"{r.backend}: {r.reason}" for r in rejected)
-        )
+        shelved = _load(model_name, directory, wish, self.choose(model_name, directory, wish))
+        self._shelved[model_name] = shelved
+        return shelved
 
-    def _candidates(self, wish: Wish) -> tuple[Backend, ...]:
-        order = STATIC_ORDER.get(self.architecture, ELSEWHERE)
-        if wish.backend is None:
-            return order if self.fallback_allowed else order[:1]
-        if wish.exactly or not self.fallback_allowed:
-            return (wish.backend,)
-        return (wish.backend, *(backend for backend in order if backend != wish.backend))
+    def renew(self, model_name: str, prove: Callable[[Shelved], None]) -> Shelved | None:
+        """Choose again for a model and change over between two requests; return the new one, or None for no change.
 
-    def _reason(self, wish: Wish, fell_back: bool) -> str:
-        if fell_back:
-            return "fall-back"
-        if wish.backend is not None:
-            return "asked for"
-        return f"first of the static order for {self.architecture}"
+        The old engine serves until the new one is loaded and proved, and goes on when that fails.
 
-    def _request(self, directory: Path, backend: Backend, wish: Wish) -> EngineRequest:
-        request = EngineRequest(directory / "inference.onnx", backend, wish.threads or self.default_threads)
-        return replace(request, cache_directory=self.cache_directory(request))
+        Args:
+            model_name: A loaded model.
+            prove: Runs a real inference on the new engine; raises HpiError when its answer is no good.
+
+        Raises:
+            EngineFailed: No way of the new choice works; the old engine goes on.
+        """
+        old = self.get(model_name)
+        choice = self.choose(model_name, old.directory, old.wish)
+        if not choice.attempts or (choice.attempts[0].engine_key, choice.state) == (old.engine_key, old.state):
+            return None
+        if old.engine_key is not None and choice.attempts[0].engine_key == old.engine_key and old.state != "Fallback":
+            # The same engine by a newer decision: measured again, in quiet this time.
+            relabelled = replace(
+                old, reason=choice.attempts[0].reason, state=choice.state, rejected=choice.rejected, usage=old.usage
+            )
+            self._shelved[model_name] = relabelled
+            return relabelled
+        new = _load(model_name, old.directory, old.wish, choice)
+        try:
+            _check_same_signature(old, new)
+            prove(new)
+        except BaseException:
+            new.close()
+            raise
+        # What was counted for the model goes on; the proof is not traffic.
+        new.usage.calls, new.usage.seconds = 0, 0.0
+        with self.turn:
+            new.usage.calls, new.usage.seconds = old.usage.calls, old.usage.seconds
+            self._shelved[model_name] = new
+        old.close()
+        return new
 
     def get(self, model_name: str) -> Shelved:
         """Return a loaded model.
@@ -152,56 +189,55 @@ class Shelf:
         return self._shelved[model_name]
 
     def __iter__(self) -> Iterator[Shelved]:
-        return iter(self._shelved.values())
+        return iter(list(self._shelved.values()))
 
     def busy_seconds(self) -> dict[str, float]:
-        """Return the seconds that each engine has worked since it was loaded, by model name."""
+        """Return the seconds that each model has worked since it was loaded, by model name."""
         return {name: shelved.usage.seconds for name, shelved in self._shelved.items()}
 
     def close(self) -> None:
         """Free every model."""
         for shelved in self._shelved.values():
-            shelved.engine.close()
+            shelved.close()
         self._shelved.clear()
 
 
-WISH_KEYS: Final = {"auto_config", "backend", "backend_config", "auto_paddle2onnx"}
-BACKEND_CONFIG_KEYS: Final = {"cpu_num_threads"}
-
-
-def read_wish(where: str, settings: dict[str, Any]) -> Wish:
-    """Return the wish that PaddleX's `hpi_config` dictionary expresses.
-
-    Args:
-        where: What to call the settings in messages.
-        settings: Keys of `WISH_KEYS`; absent and null mean the same.
-
-    Raises:
-        Refused: A key or a value is not known; PaddleX itself would drop it in silence.
-    """
-    for key in settings:
-        if key not in WISH_KEYS:
-            raise Refused(f"{where}: {key!r} is not a known setting{did_you_mean(key, sorted(WISH_KEYS))}")
-    backend = settings.get("backend")
-    if backend is not None and backend not in BACKENDS:
-        near = did_you_mean(str(backend), list(BACKENDS), [])
-        raise Refused(f"{where}: backend must be one of {list(BACKENDS)}, got {backend!r}{near}")
-    for key in ("auto_config", "auto_paddle2onnx"):
-        if not isinstance(settings.get(key), bool | None):
-            raise Refused(f"{where}: {key} must be true or false, got {settings[key]!r}")
-    config = settings.get("backend_config")
-    if not isinstance(config, dict | None):
-        raise Refused(f"{where}: backend_config must be a mapping, got {config!r}")
-    config = config or {}
-    for key in config:
-        if key not in BACKEND_CONFIG_KEYS:
-            raise Refused(f"{where}: backend_config.{key} is not known{did_you_mean(key, sorted(BACKEND_CONFIG_KEYS))}")
-    threads = config.get("cpu_num_threads")
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
-        raise Refused(
-            f"{where}: backend_config.cpu_num_threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}"
+def _load(model_name: str, directory: Path, wish: Wish, choice: Choice) -> Shelved:
+    tried: list[Rejected] = []
+    for attempt in choice.attempts:
+        started = time.perf_counter()
+        try:
+            loaded = attempt.load()
+        except HpiError as error:
+            tried.append(Rejected(attempt.name, str(error)))
+            continue
+        return Shelved(
+            model_name,
+            directory,
+            loaded.engine,
+            wish,
+            attempt.name,
+            attempt.reason,
+            "Fallback" if tried else choice.state,
+            (*choice.rejected, *tried),
+            time.perf_counter() - started,
+            attempt.engine_key,
+            choice.decision_key,
+            loaded.release,
         )
-    automatic = settings.get("auto_config")
-    if automatic is False and backend is None:
-        raise Refused(f"{where}: backend must be set when auto_config is false")
-    return Wish(backend, exactly=automatic is False, threads=threads)
+    reasons = [*choice.rejected, *tried]
+    raise EngineFailed(
+        f"model {model_name!r} could not be loaded: " + "; ".join(f"{one.backend}: {one.reason}" for one in reasons)
+    )
+
+
+def _check_same_signature(old: Shelved, new: Shelved) -> None:
+    def shape_of(specs: tuple[TensorSpec, ...]) -> list[tuple[str, str, int]]:
+        return [(spec.name, spec.dtype, len(spec.shape)) for spec in specs]
+
+    before, after = old.engine, new.engine
+    if (shape_of(before.inputs), shape_of(before.outputs)) != (shape_of(after.inputs), shape_of(after.outputs)):
+        raise EngineFailed(
+            f"model {old.model_name!r}: {new.name} declares {shape_of(after.inputs)} → {shape_of(after.outputs)}, "
+            f"{old.name} serves {shape_of(before.inputs)} → {shape_of(before.outputs)}; the serving engine stays"
+        )

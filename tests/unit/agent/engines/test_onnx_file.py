@@ -41,6 +41,23 @@ def test_the_declaration_is_read_as_onnx_reads_it(model: TinyModel, tmp_path: Pa
     assert (declared.inputs, declared.outputs) == (model.inputs, model.outputs)
 
 
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_the_declaration_is_the_same_without_looking_at_the_weights(model: TinyModel, tmp_path: Path) -> None:
+    path = model.save(tmp_path)
+
+    assert read_onnx(path, weights=False) == read_onnx(path)
+
+
+def test_a_default_value_is_no_input_though_the_weights_are_not_looked_at(tmp_path: Path) -> None:
+    model = graphs.add()
+    constant = graphs.value_info(graphs.spec("constant", "float32", 3))
+    model.proto.graph.input.insert(0, constant)
+
+    declared = read_onnx(save(model.proto, tmp_path), weights=False)
+
+    assert declared.inputs == model.inputs
+
+
 def test_every_element_type_has_the_number_that_onnx_gives_it() -> None:
     numbers = {number: np.dtype(helper.tensor_dtype_to_np_dtype(number)).name for number in ELEMENT_TYPES}
 

@@ -1,105 +1,82 @@
-"""The shelf: which backend serves a model, what is tried after a failure, and what is never tried."""
+"""The shelf: in which order ways to serve are tried, what is kept, and how one engine takes over from another."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pytest
 
-from hpi_agent.engines.base import MAX_THREADS, EngineRequest
-from hpi_agent.engines.shelf import Rejected, Shelf, Wish, read_wish
+from hpi_agent.engines.base import EngineRequest
+from hpi_agent.engines.shelf import Attempt, Choice, Loaded, Rejected, Shelf, Shelved, State
+from hpi_agent.select.wish import Wish
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import Backend
 from support.engines import WIDTH, InMemoryRuntime
 
 DIRECTORY: Final = Path("/models/det")
+X: Final = np.arange(2 * WIDTH, dtype=np.float32).reshape(2, WIDTH)
 
 
-def a_shelf(runtime: InMemoryRuntime | None = None, **changes: Any) -> Shelf:
-    """Return a shelf of a machine with 3 whole cores and x86-64, with settings changed."""
-    settings = {"default_threads": 3, "fallback_allowed": True, "architecture": "x86_64", **changes}
-    return Shelf(load=(runtime or InMemoryRuntime()).load, **settings)
+def an_attempt(runtime: InMemoryRuntime, backend: Backend, key: str | None = None) -> Attempt:
+    """Return one way to serve, which loads the doubling model."""
+    request = EngineRequest(DIRECTORY / "inference.onnx", backend, 3)
+    return Attempt(backend, f"{backend} was offered", lambda: Loaded(runtime.load(request)), key)
 
 
-def refusal(settings: dict[str, Any]) -> str:
-    with pytest.raises(Refused) as caught:
-        read_wish("hpi_config of det", settings)
-    return str(caught.value).removeprefix("hpi_config of det: ")
+def a_choice(
+    runtime: InMemoryRuntime, *backends: Backend, state: State = "Unmeasured", key: str | None = None
+) -> Choice:
+    """Return a choice of several backends, best first; the key is that of the first."""
+    attempts = [an_attempt(runtime, backend, None if place else key) for place, backend in enumerate(backends)]
+    return Choice(tuple(attempts), state=state)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "backend"),
-    [("x86_64", "openvino"), ("aarch64", "onnxruntime"), ("riscv64", "onnxruntime")],
-)
-def test_without_a_wish_the_static_order_of_the_architecture_decides(architecture: str, backend: Backend) -> None:
-    shelved = a_shelf(architecture=architecture).put("det", DIRECTORY, Wish())
-
-    assert shelved.engine.obtained.backend == backend
-    assert shelved.reason == f"first of the static order for {architecture}"
-    assert shelved.rejected == ()
+def a_shelf(*choices: Choice) -> Shelf:
+    """Return a shelf that is told these choices, one after the other; the last one is repeated."""
+    left = list(choices)
+    return Shelf(lambda *_: left.pop(0) if len(left) > 1 else left[0])
 
 
-@pytest.mark.parametrize("exactly", [True, False])
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_a_wished_backend_that_loads_serves(backend: Backend, exactly: bool) -> None:
-    shelved = a_shelf().put("det", DIRECTORY, Wish(backend, exactly))
-
-    assert (shelved.engine.obtained.backend, shelved.reason) == (backend, "asked for")
+def accept(_: Shelved) -> None:
+    """Prove nothing."""
 
 
-def test_a_model_whose_first_choice_fails_is_served_by_the_second_and_says_why() -> None:
-    runtime = InMemoryRuntime(broken={"openvino": "an operator is missing"})
+def test_the_first_way_that_loads_serves() -> None:
+    runtime = InMemoryRuntime()
 
-    shelved = a_shelf(runtime).put("det", DIRECTORY, Wish())
+    shelved = a_shelf(a_choice(runtime, "openvino", "onnxruntime")).put("det", DIRECTORY, Wish())
 
-    assert shelved.engine.obtained.backend == "onnxruntime"
-    assert shelved.reason == "fall-back"
-    assert shelved.rejected == (Rejected("openvino", "an operator is missing"),)
-
-
-def test_a_wished_backend_that_fails_is_replaced_in_automatic_mode() -> None:
-    runtime = InMemoryRuntime(broken={"onnxruntime": "an operator is missing"})
-
-    shelved = a_shelf(runtime).put("det", DIRECTORY, Wish("onnxruntime"))
-
-    assert (shelved.engine.obtained.backend, shelved.reason) == ("openvino", "fall-back")
-    assert shelved.wish == Wish("onnxruntime")
-
-
-@pytest.mark.parametrize("fallback_allowed", [True, False])
-def test_a_wished_backend_that_fails_is_never_replaced_in_manual_mode(fallback_allowed: bool) -> None:
-    runtime = InMemoryRuntime(broken={"onnxruntime": "an operator is missing"})
-    shelf = a_shelf(runtime, fallback_allowed=fallback_allowed)
-
-    with pytest.raises(EngineFailed, match="model 'det' could not be loaded: onnxruntime: an operator is missing"):
-        shelf.put("det", DIRECTORY, Wish("onnxruntime", exactly=True))
-
-    assert [request.backend for request in runtime.requests] == ["onnxruntime"]
-
-
-@pytest.mark.parametrize("wish", [Wish(), Wish("openvino")], ids=["no wish", "a wish"])
-def test_nothing_but_the_first_choice_is_tried_when_falling_back_is_forbidden(wish: Wish) -> None:
-    runtime = InMemoryRuntime(broken={"openvino": "an operator is missing"})
-    shelf = a_shelf(runtime, fallback_allowed=False)
-
-    with pytest.raises(EngineFailed, match="model 'det' could not be loaded: openvino: an operator is missing"):
-        shelf.put("det", DIRECTORY, wish)
-
+    assert (shelved.name, shelved.reason, shelved.rejected) == ("openvino", "openvino was offered", ())
     assert [request.backend for request in runtime.requests] == ["openvino"]
 
 
-def test_a_model_that_no_backend_loads_fails_with_every_reason() -> None:
+def test_a_model_whose_first_way_fails_is_served_by_the_second_and_says_why() -> None:
+    runtime = InMemoryRuntime(broken={"openvino": "an operator is missing"})
+
+    shelved = a_shelf(a_choice(runtime, "openvino", "onnxruntime", state="Measured")).put("det", DIRECTORY, Wish())
+
+    assert (shelved.name, shelved.state) == ("onnxruntime", "Fallback")
+    assert shelved.rejected == (Rejected("openvino", "an operator is missing"),)
+
+
+def test_what_the_choice_excluded_stands_before_what_failed() -> None:
+    runtime = InMemoryRuntime(broken={"openvino": "too old"})
+    choice = a_choice(runtime, "openvino", "onnxruntime")
+    choice = Choice(choice.attempts, (Rejected("paddle", "not installed"),))
+
+    shelved = a_shelf(choice).put("det", DIRECTORY, Wish())
+
+    assert shelved.rejected == (Rejected("paddle", "not installed"), Rejected("openvino", "too old"))
+
+
+def test_a_model_that_no_way_loads_fails_with_every_reason() -> None:
     runtime = InMemoryRuntime(broken={"openvino": "too old", "onnxruntime": "not a model"})
+    shelf = a_shelf(a_choice(runtime, "openvino", "onnxruntime"))
 
     with pytest.raises(EngineFailed, match="could not be loaded: openvino: too old; onnxruntime: not a model"):
-        a_shelf(runtime).put("det", DIRECTORY, Wish())
-
-
-def test_a_model_that_failed_to_load_is_not_served() -> None:
-    shelf = a_shelf(InMemoryRuntime(broken={"openvino": "too old", "onnxruntime": "not a model"}))
-    with pytest.raises(EngineFailed):
         shelf.put("det", DIRECTORY, Wish())
 
     with pytest.raises(Refused, match=r"model 'det' is not served here; served: \[\]"):
@@ -108,7 +85,7 @@ def test_a_model_that_failed_to_load_is_not_served() -> None:
 
 def test_a_model_used_twice_with_one_wish_is_loaded_once() -> None:
     runtime = InMemoryRuntime()
-    shelf = a_shelf(runtime)
+    shelf = a_shelf(a_choice(runtime, "openvino"))
 
     first, second = (shelf.put("det", DIRECTORY, Wish("openvino")) for _ in range(2))
 
@@ -122,42 +99,15 @@ def test_a_model_used_twice_with_one_wish_is_loaded_once() -> None:
     ids=["another backend", "other threads", "another directory"],
 )
 def test_a_model_used_twice_in_two_ways_is_refused(directory: Path, wish: Wish) -> None:
-    shelf = a_shelf()
+    shelf = a_shelf(a_choice(InMemoryRuntime(), "openvino"))
     shelf.put("det", DIRECTORY, Wish())
 
     with pytest.raises(Refused, match="model 'det' is used twice with different settings"):
         shelf.put("det", directory, wish)
 
 
-@pytest.mark.parametrize(("wished", "obtained"), [(None, 3), (1, 1), (5, 5)])
-def test_threads_are_those_wished_for_or_the_whole_cores(wished: int | None, obtained: int) -> None:
-    shelved = a_shelf().put("det", DIRECTORY, Wish(threads=wished))
-
-    assert shelved.engine.request.threads == obtained
-
-
-def test_an_engine_is_asked_for_the_onnx_file_of_the_directory_with_a_cache_of_its_own(tmp_path: Path) -> None:
-    runtime = InMemoryRuntime(broken={"openvino": "too old"})
-    shelf = a_shelf(runtime, cache_directory=lambda request: tmp_path / request.backend)
-
-    shelf.put("det", DIRECTORY, Wish())
-
-    assert runtime.requests == [
-        EngineRequest(DIRECTORY / "inference.onnx", "openvino", 3, tmp_path / "openvino"),
-        EngineRequest(DIRECTORY / "inference.onnx", "onnxruntime", 3, tmp_path / "onnxruntime"),
-    ]
-
-
-def test_a_shelf_without_a_cache_asks_for_none() -> None:
-    runtime = InMemoryRuntime()
-
-    a_shelf(runtime).put("det", DIRECTORY, Wish())
-
-    assert runtime.requests == [EngineRequest(DIRECTORY / "inference.onnx", "openvino", 3, None)]
-
-
 def test_an_unknown_model_is_answered_with_those_that_are_served() -> None:
-    shelf = a_shelf()
+    shelf = a_shelf(a_choice(InMemoryRuntime(), "openvino"))
     shelf.put("rec", DIRECTORY, Wish())
     shelf.put("det", DIRECTORY, Wish())
 
@@ -166,7 +116,7 @@ def test_an_unknown_model_is_answered_with_those_that_are_served() -> None:
 
 
 def test_models_are_found_by_name_and_listed_in_the_order_of_loading() -> None:
-    shelf = a_shelf()
+    shelf = a_shelf(a_choice(InMemoryRuntime(), "openvino"))
 
     loaded = [shelf.put(name, DIRECTORY, Wish()) for name in ("rec", "det")]
 
@@ -175,18 +125,17 @@ def test_models_are_found_by_name_and_listed_in_the_order_of_loading() -> None:
 
 
 def test_an_inference_is_answered_and_counted() -> None:
-    shelved = a_shelf().put("det", DIRECTORY, Wish())
-    x = np.arange(2 * WIDTH, dtype=np.float32).reshape(2, WIDTH)
+    shelved = a_shelf(a_choice(InMemoryRuntime(), "openvino")).put("det", DIRECTORY, Wish())
 
-    answers = [shelved.infer({"x": x})["doubled"] for _ in range(3)]
+    answers = [shelved.infer({"x": X})["doubled"] for _ in range(3)]
 
-    assert all(np.array_equal(answer, 2 * x) for answer in answers)
+    assert all(np.array_equal(answer, 2 * X) for answer in answers)
     assert shelved.usage.calls == 3
     assert shelved.usage.seconds > 0
 
 
 def test_a_refused_inference_is_not_counted() -> None:
-    shelved = a_shelf().put("det", DIRECTORY, Wish())
+    shelved = a_shelf(a_choice(InMemoryRuntime(), "openvino")).put("det", DIRECTORY, Wish())
 
     with pytest.raises(Refused, match="input 'x' must have dtype float32, got float64"):
         shelved.infer({"x": np.zeros((1, WIDTH))})
@@ -195,8 +144,8 @@ def test_a_refused_inference_is_not_counted() -> None:
 
 
 def test_busy_seconds_are_counted_per_model() -> None:
-    shelf = a_shelf()
-    shelf.put("det", DIRECTORY, Wish()).infer({"x": np.zeros((1, WIDTH), np.float32)})
+    shelf = a_shelf(a_choice(InMemoryRuntime(), "openvino"))
+    shelf.put("det", DIRECTORY, Wish()).infer({"x": X})
     shelf.put("rec", DIRECTORY, Wish())
 
     seconds = shelf.busy_seconds()
@@ -206,95 +155,136 @@ def test_busy_seconds_are_counted_per_model() -> None:
     assert seconds["rec"] == 0
 
 
-def test_closing_frees_every_model_and_a_second_time_does_nothing() -> None:
-    runtime = InMemoryRuntime()
-    shelf = a_shelf(runtime)
+def test_closing_frees_every_model_and_gives_back_what_it_held() -> None:
+    runtime, released = InMemoryRuntime(), []
+    request = EngineRequest(DIRECTORY / "inference.onnx", "openvino", 3)
+    attempt = Attempt("openvino", "", lambda: Loaded(runtime.load(request), lambda: released.append("entry")))
+    shelf = a_shelf(Choice((attempt,)))
     shelf.put("det", DIRECTORY, Wish())
-    shelf.put("rec", DIRECTORY, Wish())
 
     shelf.close()
     shelf.close()
 
-    assert [session.closed for session in runtime.sessions] == [True, True]
+    assert [session.closed for session in runtime.sessions] == [True]
+    assert released == ["entry"]
     assert list(shelf) == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "wish"),
-    [
-        ({}, Wish()),
-        ({"backend": None, "auto_config": None, "backend_config": None, "auto_paddle2onnx": None}, Wish()),
-        ({"backend": "onnxruntime"}, Wish("onnxruntime")),
-        ({"backend": "openvino", "auto_config": True}, Wish("openvino")),
-        ({"backend": "openvino", "auto_config": False}, Wish("openvino", exactly=True)),
-        ({"backend_config": {"cpu_num_threads": 4}}, Wish(threads=4)),
-        ({"backend_config": {}, "auto_paddle2onnx": False}, Wish()),
-    ],
-)
-def test_settings_of_paddlex_are_read_as_a_wish(settings: dict[str, Any], wish: Wish) -> None:
-    assert read_wish("here", settings) == wish
+def test_a_better_choice_takes_over_and_the_old_engine_is_freed() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(runtime, "onnxruntime", state="Measured", key="k"))
+    shelf.put("det", DIRECTORY, Wish()).infer({"x": X})
+
+    renewed = shelf.renew("det", accept)
+
+    assert renewed is shelf.get("det")
+    assert (renewed.name, renewed.state, renewed.engine_key) == ("onnxruntime", "Measured", "k")
+    assert [session.closed for session in runtime.sessions] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("key", "meant"),
-    [
-        ("backed", "backend"),
-        ("autoConfig", "auto_config"),
-        ("backend_configs", "backend_config"),
-        ("auto_paddle2onx", "auto_paddle2onnx"),
-    ],
-)
-def test_an_unknown_setting_is_refused_with_the_nearest_known_one(key: str, meant: str) -> None:
-    assert refusal({key: None}) == f"{key!r} is not a known setting; did you mean {meant!r}?"
+def test_what_was_counted_goes_on_after_a_change_over_and_the_proof_is_not_counted() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(runtime, "onnxruntime", state="Measured", key="k"))
+    shelf.put("det", DIRECTORY, Wish()).infer({"x": X})
+    before = shelf.busy_seconds()["det"]
+
+    def infer(item: Shelved) -> None:
+        item.infer({"x": X})
+
+    shelf.renew("det", infer)
+
+    assert shelf.get("det").usage.calls == 1
+    assert shelf.busy_seconds()["det"] == before
 
 
-def test_an_unknown_setting_far_from_all_is_answered_with_the_list() -> None:
-    assert refusal({"precision": "fp16"}) == (
-        "'precision' is not a known setting; allowed: auto_config, auto_paddle2onnx, backend, backend_config"
+def test_the_same_choice_again_changes_nothing() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino", state="Measured", key="k"))
+    shelf.put("det", DIRECTORY, Wish())
+
+    assert shelf.renew("det", accept) is None
+    assert len(runtime.sessions) == 1
+
+
+def test_a_provisional_choice_that_becomes_final_is_shown_as_such() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(
+        a_choice(runtime, "openvino", state="Provisional", key="k"),
+        a_choice(runtime, "openvino", state="Measured", key="k"),
     )
+    shelf.put("det", DIRECTORY, Wish())
+
+    renewed = shelf.renew("det", accept)
+
+    assert renewed is not None
+    assert renewed.state == "Measured"
 
 
-def test_an_unknown_backend_setting_is_refused_with_the_nearest_known_one() -> None:
-    assert refusal({"backend_config": {"cpu_num_thread": 2}}) == (
-        "backend_config.cpu_num_thread is not known; did you mean 'cpu_num_threads'?"
-    )
+def test_an_engine_that_cannot_be_loaded_leaves_the_old_one_serving() -> None:
+    runtime = InMemoryRuntime()
+    broken = InMemoryRuntime(broken={"onnxruntime": "damaged"})
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(broken, "onnxruntime", state="Measured", key="k"))
+    old = shelf.put("det", DIRECTORY, Wish())
+
+    with pytest.raises(EngineFailed, match="damaged"):
+        shelf.renew("det", accept)
+
+    assert shelf.get("det") is old
+    assert np.array_equal(old.infer({"x": X})["doubled"], 2 * X)
 
 
-@pytest.mark.parametrize(
-    ("backend", "ending"),
-    [
-        ("openvin", "got 'openvin'; did you mean 'openvino'?"),
-        ("tensorrt", "got 'tensorrt'"),
-        (5, "got 5"),
-        ([], "got []"),
-    ],
-)
-def test_an_unknown_backend_is_refused_with_the_known_ones(backend: Any, ending: str) -> None:
-    assert refusal({"backend": backend}) == f"backend must be one of ['onnxruntime', 'openvino'], {ending}"
+def test_an_engine_that_cannot_prove_itself_is_freed_and_the_old_one_goes_on() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(runtime, "onnxruntime", state="Measured", key="k"))
+    old = shelf.put("det", DIRECTORY, Wish())
+
+    def refuse(_: Shelved) -> None:
+        raise EngineFailed("it answers NaN")
+
+    with pytest.raises(EngineFailed, match="it answers NaN"):
+        shelf.renew("det", refuse)
+
+    assert shelf.get("det") is old
+    assert [session.closed for session in runtime.sessions] == [False, True]
 
 
-@pytest.mark.parametrize("key", ["auto_config", "auto_paddle2onnx"])
-@pytest.mark.parametrize("value", ["false", 0, 1, []])
-def test_a_switch_that_is_neither_true_nor_false_is_refused(key: str, value: Any) -> None:
-    assert refusal({key: value}) == f"{key} must be true or false, got {value!r}"
+def test_an_engine_with_another_signature_never_takes_over() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(runtime, "onnxruntime", state="Measured", key="k"))
+    old = shelf.put("det", DIRECTORY, Wish())
+    _rename_output_of_later_sessions(runtime)
+
+    with pytest.raises(EngineFailed, match="the serving engine stays"):
+        shelf.renew("det", accept)
+
+    assert shelf.get("det") is old
 
 
-@pytest.mark.parametrize("value", [5, "cpu_num_threads", [], 0])
-def test_backend_settings_that_are_no_mapping_are_refused(value: Any) -> None:
-    assert refusal({"backend_config": value}) == f"backend_config must be a mapping, got {value!r}"
+def _rename_output_of_later_sessions(runtime: InMemoryRuntime) -> None:
+    load = runtime.load
+
+    def renamed(request: EngineRequest) -> Any:
+        engine = load(request)
+        engine.outputs = (type(engine.outputs[0])("another", "float32", (None, WIDTH)),)  # type: ignore[misc]
+        return engine
+
+    runtime.load = renamed  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("threads", [1, MAX_THREADS])
-def test_threads_within_the_bounds_are_accepted(threads: int) -> None:
-    assert read_wish("here", {"backend_config": {"cpu_num_threads": threads}}).threads == threads
+def test_a_change_over_waits_for_the_request_that_is_being_answered() -> None:
+    runtime = InMemoryRuntime()
+    shelf = a_shelf(a_choice(runtime, "openvino"), a_choice(runtime, "onnxruntime", state="Measured", key="k"))
+    old = shelf.put("det", DIRECTORY, Wish())
+    proved = threading.Event()
+    changing = threading.Thread(target=shelf.renew, args=("det", lambda _: proved.set()))
 
+    with shelf.turn:
+        changing.start()
+        assert proved.wait(30)
+        during = shelf.get("det")
+        answer = during.infer({"x": X})["doubled"]
+    changing.join(30)
 
-@pytest.mark.parametrize("threads", [0, MAX_THREADS + 1, -1, True, 2.0, "2"])
-def test_threads_beyond_the_bounds_or_of_another_type_are_refused(threads: Any) -> None:
-    assert refusal({"backend_config": {"cpu_num_threads": threads}}) == (
-        f"backend_config.cpu_num_threads must be a whole number from 1 to {MAX_THREADS}, got {threads!r}"
-    )
-
-
-def test_manual_mode_without_a_backend_is_refused() -> None:
-    assert refusal({"auto_config": False}) == "backend must be set when auto_config is false"
+    assert during is old
+    assert np.array_equal(answer, 2 * X)
+    assert shelf.get("det").name == "onnxruntime"
