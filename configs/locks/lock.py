@@ -45,6 +45,10 @@ class Purpose:
     agreeing: tuple[str, ...] = ()
     """Purposes whose versions this list keeps to, beside those it stands upon."""
     pythons: tuple[str, ...] = PYTHONS
+    without: tuple[str, ...] = ()
+    """Packages that others ask for and that this list does without."""
+    own: tuple[str, ...] = ()
+    """Packages whose version agrees with no other list."""
 
 
 AGENT: Final = Purpose(
@@ -61,7 +65,19 @@ DEMO: Final = Purpose(
 TEST: Final = Purpose(
     "test", extras=DEMO.extras, groups=(*DEMO.groups, "test"), upon=("agent-cpu", "demo"), agreeing=("tools",)
 )
-PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, TEST)
+PADDLE2ONNX: Final = Purpose(
+    "paddle2onnx",
+    groups=("paddle2onnx",),
+    # A conversion is checked with the very ONNX Runtime that serves, and both ends of its pipe run the same numpy.
+    agreeing=("agent-cpu",),
+    # paddle2onnx 2.1.0 has no wheel for 3.13; an agent on 3.13 makes the environment with another Python.
+    pythons=("3.10", "3.11", "3.12"),
+    # Asked for below Python 3.12, imported only for an optimisation that is not used, and without wheels for aarch64.
+    without=("onnxoptimizer",),
+    # Paddle 3.2 needs a part of setuptools that later versions no longer have.
+    own=("setuptools",),
+)
+PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, TEST, PADDLE2ONNX)
 """In the order of resolution: a purpose may only name earlier ones."""
 
 
@@ -95,10 +111,12 @@ def resolve(uv: str, purpose: Purpose, python: str, versions: Mapping[str, str],
     with tempfile.TemporaryDirectory() as scratch:
         constraints = Path(scratch, "constraints.txt")
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
+        excluded = Path(scratch, "excluded.txt")
+        excluded.write_text("".join(f"{name}\n" for name in purpose.without))
         output = Path(scratch, "pylock.toml")
         command = [uv, "pip", "compile", "pyproject.toml", "--quiet", "--format", "pylock.toml", "-o", str(output)]
         command += ["--python-version", python, "--python-platform", platform, "--only-binary", ":all:"]
-        command += ["--exclude-newer", NEWEST, "--constraints", str(constraints)]
+        command += ["--exclude-newer", NEWEST, "--constraints", str(constraints), "--excludes", str(excluded)]
         command += [word for extra in purpose.extras for word in ("--extra", extra)]
         command += [word for group in purpose.groups for word in ("--group", group)]
         if not purpose.extras:
@@ -171,6 +189,7 @@ def lists_for(uv: str, python: str) -> dict[str, str]:
             continue
         known = [name for name in (*purpose.agreeing, *purpose.upon) if name in pins]
         versions = {name: pin.version for earlier in known for name, pin in pins[earlier].items()}
+        versions = {name: version for name, version in versions.items() if name not in purpose.own}
         with ThreadPoolExecutor(len(PLATFORMS)) as pool:
             resolve_on = partial(resolve, uv, purpose, python, versions)
             resolved = merge(dict(zip(PLATFORMS, pool.map(resolve_on, PLATFORMS), strict=True)))

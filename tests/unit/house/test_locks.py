@@ -22,6 +22,8 @@ NAMES = {
     for purpose in ("tools", "agent-cpu", "demo", "test")
     for python in PYTHONS
 }
+APART = {f"paddle2onnx-py{python}.txt" for python in ("310", "311", "312")}
+"""Lists that are installed alone, in an environment of their own."""
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -48,6 +50,11 @@ def lines_of(path: Path) -> list[Line]:
     return lines
 
 
+def together(python: str) -> list[Path]:
+    """Return the lists of one Python that may be installed into one environment."""
+    return sorted(path for path in LOCKS.glob(f"*-py{python.replace('.', '')}.txt") if path.name not in APART)
+
+
 def versions_of(*names: str) -> dict[str, Version]:
     return {line.name: line.version for name in names for line in lines_of(LOCKS / name)}
 
@@ -55,7 +62,7 @@ def versions_of(*names: str) -> dict[str, Version]:
 def test_there_is_a_list_for_every_purpose_and_python() -> None:
     found = {path.name for path in LISTS}
 
-    assert found == NAMES | {"agent-cpu-py310.txt"}
+    assert found == NAMES | {"agent-cpu-py310.txt"} | APART
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
@@ -86,7 +93,7 @@ def test_a_list_takes_wheels_only(path: Path) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_lists_of_one_python_agree_on_every_version_they_share(python: str) -> None:
     seen: dict[str, set[Version]] = {}
-    for path in LOCKS.glob(f"*-py{python.replace('.', '')}.txt"):
+    for path in together(python):
         for line in lines_of(path):
             seen.setdefault(line.name, set()).add(line.version)
 
@@ -140,10 +147,10 @@ def test_the_agent_list_meets_what_pyproject_asks_of_an_agent(python: str) -> No
 @pytest.mark.parametrize("python", PYTHONS)
 def test_all_lists_together_meet_everything_pyproject_asks_for(python: str) -> None:
     tables = pyproject()
-    groups = tables["dependency-groups"].values()
+    groups = [wishes for name, wishes in tables["dependency-groups"].items() if name != "paddle2onnx"]
     extras = tables["project"]["optional-dependencies"].values()
 
-    locked = versions_of(*(path.name for path in LOCKS.glob(f"*-py{python.replace('.', '')}.txt")))
+    locked = versions_of(*(path.name for path in together(python)))
 
     assert unmet([wish for wishes in (*groups, *extras) for wish in wishes], locked, python) == []
 
@@ -162,3 +169,29 @@ def test_a_list_repeats_nothing_of_the_lists_below_it(python: str, purpose: str,
     shared = versions_of(purpose + ending).keys() & versions_of(*(name + ending for name in below)).keys()
 
     assert shared == set()
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_the_conversion_list_meets_what_pyproject_asks_of_it(python: str) -> None:
+    locked = versions_of(f"paddle2onnx-py{python.replace('.', '')}.txt")
+
+    assert unmet(pyproject()["dependency-groups"]["paddle2onnx"], locked, python) == []
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_a_conversion_is_checked_with_the_onnx_runtime_and_the_numpy_of_the_agent(python: str) -> None:
+    ending = f"-py{python.replace('.', '')}.txt"
+
+    converting, serving = versions_of(f"paddle2onnx{ending}"), versions_of(f"agent-cpu{ending}")
+
+    shared = converting.keys() & serving.keys()
+    assert {"numpy", "onnxruntime", "protobuf"} <= shared
+    assert {name for name in shared if converting[name] != serving[name]} <= {"setuptools"}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_the_conversion_list_holds_what_the_converter_would_fetch_by_itself(python: str) -> None:
+    locked = versions_of(f"paddle2onnx-py{python.replace('.', '')}.txt")
+
+    assert {"onnx-graphsurgeon", "onnxruntime", "sympy"} <= locked.keys()
+    assert locked["setuptools"] < Version("81")

@@ -1,0 +1,1 @@
+"""Locked environments in the store, each with an interpreter of its own."""
