@@ -1,4 +1,4 @@
-"""Model source → model directory: `inference.onnx` beside `inference.yml`, published in the store."""
+"""Model source → model directory: the model beside `inference.yml`; published in the store unless it is a user's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
-from hpi_agent.models.source import WeightsFile, locate
+from hpi_agent.models.paddle_files import PaddleModel, find_paddle_model
+from hpi_agent.models.source import ONNX, ModelDirectory, locate
 from hpi_agent.store.directory import Store, digest_of_file
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import Refused, Retry, SourceFailed
+from hpi_core.formats import ModelFormat
 
 ASSEMBLY_FORMAT: Final = 1
 """Raised when the same inputs are assembled into something else; a part of the digest."""
 
+INFERENCE_YML: Final = "inference.yml"
 FROM_METADATA: Final = "onnx_metadata"
 
 MAX_INFERENCE_YML_BYTES: Final = 16 * 2**20
@@ -31,56 +34,127 @@ MetadataReader = Callable[[Path], dict[str, str]]
 """Returns the custom metadata of an ONNX file; raises EngineFailed when the file is not a model."""
 
 
+WantedFormat = Literal["Auto", "Paddle", "ONNX"]
+"""`Auto` takes every format that is there."""
+
+
 @dataclass(frozen=True)
 class AssembledModel:
-    """A model directory that is ready to be loaded."""
+    """A model directory: `inference.yml` beside the model in one format or in both."""
 
     name: str
     directory: Path
     digest: str
-    """SHA-256 of the weights file, as `sha256:<hex>`."""
+    """What a manifest's digest is compared with: that of the ONNX file, or of the model in Paddle's format where that
+    one is wanted or alone there. `sha256:<hex>`."""
+    onnx: Path | None
+    """The ONNX file, or None: there is none, or Paddle's format is wanted."""
+    onnx_digest: str | None
+    """`sha256:<hex>` of the ONNX file."""
+    paddle: PaddleModel | None = None
+    """The model in Paddle's format, or None: there is none, or ONNX is wanted."""
 
     @property
-    def onnx(self) -> Path:
-        """The weights file."""
-        return self.directory / "inference.onnx"
+    def formats(self) -> tuple[ModelFormat, ...]:
+        """The formats that are there and wanted; at least one."""
+        held: tuple[tuple[ModelFormat, object], ...] = (("onnx", self.onnx), ("paddle", self.paddle))
+        return tuple(name for name, there in held if there is not None)
 
 
 def assemble(
-    name: str, source: str, wanted_digest: str | None, *, store: Store, models: Path, read_metadata: MetadataReader
+    name: str,
+    source: str,
+    wanted_digest: str | None,
+    *,
+    store: Store,
+    models: Path,
+    read_metadata: MetadataReader,
+    wanted_format: WantedFormat = "Auto",
 ) -> AssembledModel:
     """Return the model directory of one source; a directory of the user's is used in place, never written.
+
+    Nothing is converted here: a model in Paddle's format alone has no ONNX file yet (see `complete`).
 
     Args:
         name: PaddleX's name of the model.
         source: Where the files come from; see `hpi_agent.models.source`.
-        wanted_digest: `sha256:<hex>` that the weights must have, or None.
+        wanted_digest: `sha256:<hex>` that the model must have (see `AssembledModel.digest`), or None.
         store: Where assembled directories are published.
         models: Folder with `<name>.yml`, the part of `inference.yml` that weights files lack.
         read_metadata: Reads the custom metadata of an ONNX file.
+        wanted_format: The format to take where a directory holds several.
 
     Raises:
-        Refused: The digest differs, or the directory belongs to a model of another name.
+        Refused: The digest differs, the wanted format is not there, or the directory belongs to a model of another
+            name.
         SourceFailed: The source cannot deliver, or the project has no `inference.yml` part for the model.
         Retry: The weights changed while they were read.
     """
     found = locate(source)
-    weights = found.path if isinstance(found, WeightsFile) else found.path / "inference.onnx"
-    try:
-        digest = digest_of_file(weights)
-    except OSError as error:
-        raise SourceFailed(f"model {name!r}: {weights} cannot be read: {error.strerror}") from error
-    if wanted_digest not in (None, digest):
-        raise Refused(
-            f"model {name!r}: {source} has {digest}, the manifest demands {wanted_digest}; one of them is wrong"
-        )
-    if not isinstance(found, WeightsFile):
-        _check_name(name, found.path / "inference.yml")
-        return AssembledModel(name, found.path, digest)
+    if isinstance(found, ModelDirectory):
+        model = _in_directory(name, source, found.path, wanted_format)
+        _check_digest(name, source, model.digest, wanted_digest)
+        _check_name(name, found.path / INFERENCE_YML)
+        return model
+    if wanted_format == "Paddle":
+        raise Refused(f"model {name!r}: {source} is an ONNX file, the manifest wants the format Paddle; correct one")
+    digest = _digest(name, found.path)
+    _check_digest(name, source, digest, wanted_digest)
     part = _inference_part(name, models)
     key = digest_of_json({"format": ASSEMBLY_FORMAT, "weights": digest, "inference": part})
-    directory = store.publish("models", key, partial(_write, weights, digest, part, read_metadata))
-    return AssembledModel(name, directory, digest)
+    directory = store.publish(
+        "models", key, partial(_write, found.path, digest, part, read_metadata), about={"model": name}
+    )
+    return AssembledModel(name, directory, digest, directory / ONNX, digest)
+
+
+def complete(model: AssembledModel, onnx: Path, store: Store) -> Path:
+    """Return a published directory with an ONNX file and the `inference.yml` of the model that it was converted from.
+
+    Args:
+        model: Where `inference.yml` comes from.
+        onnx: The ONNX file, as converted; in the store or elsewhere.
+        store: Where the directory is published.
+
+    Raises:
+        SourceFailed: A file cannot be read.
+        Retry: A file changed while it was copied.
+    """
+    yml = model.directory / INFERENCE_YML
+    digests = {onnx: _digest(model.name, onnx), yml: _digest(model.name, yml)}
+    key = digest_of_json({"format": ASSEMBLY_FORMAT, "weights": digests[onnx], "inference.yml": digests[yml]})
+
+    def write(directory: Path) -> None:
+        _copy(onnx, directory / ONNX, digests[onnx])
+        _copy(yml, directory / INFERENCE_YML, digests[yml])
+
+    return store.publish("models", key, write, about={"model": model.name})
+
+
+def _in_directory(name: str, source: str, directory: Path, wanted: WantedFormat) -> AssembledModel:
+    onnx = directory / ONNX if wanted != "Paddle" and (directory / ONNX).is_file() else None
+    # Half a model of Paddle stops nobody who wants the ONNX file.
+    paddle = find_paddle_model(directory) if wanted != "ONNX" else None
+    if onnx is None and paddle is None:
+        raise Refused(
+            f"model {name!r}: the manifest wants the format {wanted}, {source} holds no such model; deliver it, or "
+            "set format: Auto"
+        )
+    onnx_digest = None if onnx is None else _digest(name, onnx)
+    digest = onnx_digest or (paddle.digest if paddle else "")
+    return AssembledModel(name, directory, digest, onnx, onnx_digest, paddle)
+
+
+def _check_digest(name: str, source: str, seen: str, wanted: str | None) -> None:
+    if wanted not in (None, seen):
+        raise Refused(f"model {name!r}: {source} has {seen}, the manifest demands {wanted}; one of them is wrong")
+
+
+def _digest(name: str, file: Path) -> str:
+    try:
+        return digest_of_file(file)
+    except OSError as error:
+        raise SourceFailed(f"model {name!r}: {file} cannot be read: {error.strerror}") from error
 
 
 def _inference_part(name: str, models: Path) -> dict[str, Any]:
@@ -96,18 +170,22 @@ def _inference_part(name: str, models: Path) -> dict[str, Any]:
 
 
 def _write(weights: Path, digest: str, part: dict[str, Any], read_metadata: MetadataReader, directory: Path) -> None:
-    target = directory / "inference.onnx"
-    shutil.copyfile(weights, target)
-    if (copied := digest_of_file(target)) != digest:
-        raise Retry(f"{weights} changed while it was read: it had {digest}, the copy has {copied}; start again")
+    target = directory / ONNX
+    _copy(weights, target, digest)
     completed = dict(part)
     dictionary = part.get("PostProcess", {}).get("character_dict")
     if isinstance(dictionary, dict):
         characters = _characters(read_metadata(target), dictionary[FROM_METADATA])
         completed["PostProcess"] = {**part["PostProcess"], "character_dict": characters}
-    (directory / "inference.yml").write_text(
+    (directory / INFERENCE_YML).write_text(
         yaml.dump(completed, Dumper=_DUMPER, allow_unicode=True, sort_keys=False, width=1000), encoding="utf-8"
     )
+
+
+def _copy(source: Path, target: Path, digest: str) -> None:
+    shutil.copyfile(source, target)
+    if (copied := digest_of_file(target)) != digest:
+        raise Retry(f"{source} changed while it was read: it had {digest}, the copy has {copied}; start again")
 
 
 def _characters(metadata: dict[str, str], key: str) -> list[str]:
@@ -119,14 +197,29 @@ def _characters(metadata: dict[str, str], key: str) -> list[str]:
 
 def _check_name(name: str, path: Path) -> None:
     try:
-        seen = _read_inference_yml(path)["Global"]["model_name"]
+        seen = _read_yml(path)["Global"]["model_name"]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SourceFailed(f"model {name!r}: {path} must be YAML with Global.model_name: {error}") from error
     if seen != name:
         raise Refused(f"model {name!r}: {path} belongs to the model {seen!r}; correct the name or the source")
 
 
-def _read_inference_yml(path: Path) -> Any:
+def read_inference_yml(path: Path) -> dict[str, Any]:
+    """Return the `inference.yml` of a model directory.
+
+    Raises:
+        SourceFailed: It cannot be read, is too large or too deep, or is no mapping.
+    """
+    try:
+        document = _read_yml(path)
+        if not isinstance(document, dict):
+            raise ValueError(f"it is {type(document).__name__}")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SourceFailed(f"{path} must be YAML with a mapping: {error}; deliver the model again") from error
+    return document
+
+
+def _read_yml(path: Path) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_INFERENCE_YML_BYTES + 1)
     if len(data) > MAX_INFERENCE_YML_BYTES:

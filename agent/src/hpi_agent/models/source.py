@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from hpi_agent.models.paddle_files import PROGRAMS, WEIGHTS
 from hpi_core.errors import Refused, SourceFailed
+
+ONNX: Final = "inference.onnx"
+PADDLE_FILES: Final = (*(name for name, _ in PROGRAMS), WEIGHTS)
 
 SCHEMES: Final = ("package", "file")
 MAX_MODEL_BYTES: Final = 2**31 - 1
@@ -30,7 +34,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class ModelDirectory:
-    """A directory that PaddleX can use as it is: `inference.onnx` beside `inference.yml`."""
+    """A directory with `inference.yml` and, beside it, `inference.onnx`, a model in Paddle's format, or both."""
 
     path: Path
 
@@ -93,14 +97,17 @@ def _directory(source: str, host: str, path: str) -> ModelDirectory:
     directory = Path(path)
     if not directory.is_dir():
         raise SourceFailed(f"source {source!r}: there is no directory {directory}")
-    missing = [name for name in ("inference.onnx", "inference.yml") if not (directory / name).is_file()]
+    has_onnx = (directory / ONNX).is_file()
+    missing = [] if has_onnx or any((directory / name).is_file() for name in PADDLE_FILES) else [ONNX]
+    missing += [] if (directory / "inference.yml").is_file() else ["inference.yml"]
     if missing:
         seen = sorted(entry.name for entry in directory.iterdir())[:MAX_LISTED]
         raise SourceFailed(
-            f"source {source!r}: a model directory must hold inference.onnx and inference.yml; missing: {missing}, "
-            f"seen: {seen}. Models in Paddle's own format are converted by a later release"
+            f"source {source!r}: a model directory must hold inference.yml, and {ONNX} or a model in Paddle's format "
+            f"({WEIGHTS} beside {' or '.join(name for name, _ in PROGRAMS)}); missing: {missing}, seen: {seen}"
         )
-    _checked_size(source, directory / "inference.onnx")
+    if has_onnx:
+        _checked_size(source, directory / ONNX)
     return ModelDirectory(directory)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpi_agent.configuration import configs_directory
-from hpi_agent.models.assemble import MAX_INFERENCE_YML_BYTES, MAX_INFERENCE_YML_DEPTH, AssembledModel, assemble
+from hpi_agent.models.assemble import (
+    MAX_INFERENCE_YML_BYTES,
+    MAX_INFERENCE_YML_DEPTH,
+    AssembledModel,
+    WantedFormat,
+    assemble,
+    complete,
+)
+from hpi_agent.models.paddle_files import find_paddle_model
 from hpi_agent.store.directory import Store, digest_of_file, find_damage
 from hpi_core.errors import EngineFailed, Refused, Retry, SourceFailed
 
@@ -45,6 +53,11 @@ def read_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
+def the_onnx_of(model: AssembledModel) -> Path:
+    assert model.onnx is not None
+    return model.onnx
+
+
 class House:
     """A store, the project's parts and an installed package, all in one temporary folder."""
 
@@ -68,10 +81,18 @@ class House:
         source: str | None = None,
         digest: str | None = None,
         read_metadata: Callable[[Path], dict[str, str]] = no_metadata,
+        wanted_format: WantedFormat = "Auto",
     ) -> AssembledModel:
         """Assemble a model, by default from the package."""
-        wanted = source or f"package://lent_models/{name}.onnx"
-        return assemble(name, wanted, digest, store=self.store, models=self.models, read_metadata=read_metadata)
+        return assemble(
+            name,
+            source or f"package://lent_models/{name}.onnx",
+            digest,
+            store=self.store,
+            models=self.models,
+            read_metadata=read_metadata,
+            wanted_format=wanted_format,
+        )
 
 
 @pytest.fixture
@@ -81,10 +102,14 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return house
 
 
-def a_directory(folder: Path, name: str = "det") -> Path:
+def a_directory(folder: Path, name: str = "det", *, onnx: bool = True, paddle: bool = False) -> Path:
     """Return a model directory of a user's."""
     folder.mkdir()
-    (folder / "inference.onnx").write_bytes(b"weights of a user")
+    if onnx:
+        (folder / "inference.onnx").write_bytes(b"weights of a user")
+    if paddle:
+        (folder / "inference.json").write_text('{"base_code": {"magic": "pir", "version": 3}}')
+        (folder / "inference.pdiparams").write_bytes(b"weights of Paddle")
     (folder / "inference.yml").write_text(f"Global: {{model_name: {name}}}\n")
     return folder
 
@@ -103,7 +128,7 @@ def test_the_real_recognition_model_gets_exactly_the_characters_of_its_own_metad
 
     characters = read_yaml(model.directory / "inference.yml")["PostProcess"]["character_dict"]
     assert len(characters) == 18_708
-    assert characters == real_metadata(model.onnx)["character"].removesuffix("\n").split("\n")
+    assert characters == real_metadata(the_onnx_of(model))["character"].removesuffix("\n").split("\n")
 
 
 def test_the_real_detection_model_gets_the_part_of_the_project_unchanged(tmp_path: Path) -> None:
@@ -119,8 +144,9 @@ def test_the_real_detection_model_gets_the_part_of_the_project_unchanged(tmp_pat
 def test_an_assembled_directory_holds_the_weights_as_they_are_and_is_published(house: House) -> None:
     model = house.assemble("det")
 
-    assert model.onnx.read_bytes() == b"weights of det"
-    assert model.digest == digest_of_file(house.package / "det.onnx")
+    assert the_onnx_of(model).read_bytes() == b"weights of det"
+    assert model.digest == model.onnx_digest == digest_of_file(house.package / "det.onnx")
+    assert (model.formats, model.paddle) == (("onnx",), None)
     assert model.directory.parent == house.store.root / "models"
     assert find_damage(model.directory) is None
 
@@ -140,7 +166,7 @@ def test_other_weights_make_another_directory(house: House) -> None:
     second = house.assemble("det")
 
     assert second.directory != first.directory
-    assert (first.onnx.read_bytes(), second.onnx.read_bytes()) == (b"weights of det", b"other weights")
+    assert [the_onnx_of(model).read_bytes() for model in (first, second)] == [b"weights of det", b"other weights"]
 
 
 def test_another_part_of_the_project_makes_another_directory(house: House) -> None:
@@ -195,21 +221,23 @@ def test_weights_truncated_to_nothing_are_refused(house: House) -> None:
 
 def test_a_directory_damaged_in_the_store_is_assembled_again(house: House) -> None:
     model = house.assemble("det")
-    model.onnx.write_bytes(b"damaged")
+    the_onnx_of(model).write_bytes(b"damaged")
 
     again = house.assemble("det")
 
     assert again == model
-    assert again.onnx.read_bytes() == b"weights of det"
+    assert the_onnx_of(again).read_bytes() == b"weights of det"
 
 
 class StoreOfAnUpgrade(Store):
     """A store during whose publication somebody upgrades the package beside it."""
 
-    def publish(self, kind: str, key: str, write: Callable[[Path], None]) -> Path:
+    def publish(
+        self, kind: str, key: str, write: Callable[[Path], None], *, about: Mapping[str, Any] | None = None
+    ) -> Path:
         """Replace the weights, then publish."""
         (self.root.parent / "site" / "lent_models" / "det.onnx").write_bytes(b"another version")
-        return super().publish(kind, key, write)
+        return super().publish(kind, key, write, about=about)
 
 
 def test_weights_that_change_while_they_are_copied_are_not_published(house: House) -> None:
@@ -251,7 +279,8 @@ def test_a_users_directory_is_used_in_place_and_never_written(house: House, tmp_
 
     model = house.assemble("det", f"file://{directory}", read_metadata=unread)
 
-    assert model == AssembledModel("det", directory, digest_of_file(directory / "inference.onnx"))
+    digest = digest_of_file(directory / "inference.onnx")
+    assert model == AssembledModel("det", directory, digest, directory / "inference.onnx", digest)
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
     assert not house.store.root.exists()
 
@@ -314,3 +343,109 @@ def test_an_inference_yml_at_the_deepest_nesting_is_read(house: House, tmp_path:
     (directory / "inference.yml").write_text(f"Global: {{model_name: det}}\nx: {lists}\n")
 
     assert house.assemble("det", f"file://{directory}").name == "det"
+
+
+@pytest.mark.parametrize(
+    ("onnx", "paddle", "wanted", "formats"),
+    [
+        (True, False, "Auto", ("onnx",)),
+        (False, True, "Auto", ("paddle",)),
+        (True, True, "Auto", ("onnx", "paddle")),
+        (True, True, "ONNX", ("onnx",)),
+        (True, True, "Paddle", ("paddle",)),
+    ],
+)
+def test_a_directory_offers_the_formats_that_it_holds_and_the_manifest_wants(
+    onnx: bool, paddle: bool, wanted: WantedFormat, formats: tuple[str, ...], house: House, tmp_path: Path
+) -> None:
+    directory = a_directory(tmp_path / "mine", onnx=onnx, paddle=paddle)
+
+    model = house.assemble("det", f"file://{directory}", wanted_format=wanted)
+
+    assert model.formats == formats
+    assert not house.store.root.exists()
+
+
+@pytest.mark.parametrize("wanted", ["Auto", "ONNX", "Paddle"])
+def test_the_digest_is_that_of_the_onnx_file_unless_paddles_format_is_wanted(
+    wanted: WantedFormat, house: House, tmp_path: Path
+) -> None:
+    directory = a_directory(tmp_path / "mine", paddle=True)
+    paddle = find_paddle_model(directory)
+    assert paddle is not None
+
+    model = house.assemble("det", f"file://{directory}", wanted_format=wanted)
+
+    assert model.digest == (paddle.digest if wanted == "Paddle" else digest_of_file(directory / "inference.onnx"))
+
+
+def test_the_wanted_digest_of_a_model_in_paddles_format_covers_both_files(house: House, tmp_path: Path) -> None:
+    directory = a_directory(tmp_path / "mine", onnx=False, paddle=True)
+    digest = house.assemble("det", f"file://{directory}").digest
+    (directory / "inference.pdiparams").write_bytes(b"other weights")
+
+    with pytest.raises(Refused, match=f"the manifest demands {digest}; one of them is wrong"):
+        house.assemble("det", f"file://{directory}", digest=digest)
+
+
+@pytest.mark.parametrize(("wanted", "onnx"), [("ONNX", False), ("Paddle", True)])
+def test_a_format_that_is_not_there_is_refused(wanted: WantedFormat, onnx: bool, house: House, tmp_path: Path) -> None:
+    directory = a_directory(tmp_path / "mine", onnx=onnx, paddle=not onnx)
+
+    with pytest.raises(Refused, match=f"wants the format {wanted}, file://.* holds no such model"):
+        house.assemble("det", f"file://{directory}", wanted_format=wanted)
+
+
+def test_a_file_of_a_package_is_no_model_in_paddles_format(house: House) -> None:
+    with pytest.raises(Refused, match=r"is an ONNX file, the manifest wants the format Paddle"):
+        house.assemble("det", wanted_format="Paddle")
+
+
+@pytest.mark.parametrize("left", ["inference.json", "inference.pdiparams"])
+def test_half_a_model_of_paddle_beside_an_onnx_file_stops_all_but_those_who_want_onnx(
+    left: str, house: House, tmp_path: Path
+) -> None:
+    directory = a_directory(tmp_path / "mine", paddle=True)
+    gone = {"inference.json": "inference.pdiparams", "inference.pdiparams": "inference.json"}[left]
+    (directory / gone).unlink()
+
+    with pytest.raises(SourceFailed, match=f"half a model of Paddle: \\['{left}'\\] without"):
+        house.assemble("det", f"file://{directory}")
+
+    assert house.assemble("det", f"file://{directory}", wanted_format="ONNX").formats == ("onnx",)
+
+
+def test_a_converted_model_is_completed_by_the_inference_yml_of_its_source(house: House, tmp_path: Path) -> None:
+    model = house.assemble("det", f"file://{a_directory(tmp_path / 'mine', onnx=False, paddle=True)}")
+    (tmp_path / "converted.onnx").write_bytes(b"converted")
+
+    directory = complete(model, tmp_path / "converted.onnx", house.store)
+
+    assert directory.parent == house.store.root / "models"
+    assert find_damage(directory) is None
+    assert (directory / "inference.onnx").read_bytes() == b"converted"
+    assert (directory / "inference.yml").read_bytes() == (model.directory / "inference.yml").read_bytes()
+
+
+def test_another_inference_yml_or_onnx_file_makes_another_completed_directory(house: House, tmp_path: Path) -> None:
+    source = a_directory(tmp_path / "mine", onnx=False, paddle=True)
+    model, onnx = house.assemble("det", f"file://{source}"), tmp_path / "converted.onnx"
+    onnx.write_bytes(b"converted")
+    first = complete(model, onnx, house.store)
+
+    again = complete(model, onnx, house.store)
+    (source / "inference.yml").write_text("Global: {model_name: det}\nPostProcess: {thresh: 0.3}\n")
+    second = complete(model, onnx, house.store)
+    onnx.write_bytes(b"converted anew")
+    third = complete(model, onnx, house.store)
+
+    assert again == first
+    assert len({first, second, third}) == 3
+
+
+def test_a_model_without_its_inference_yml_cannot_be_completed(house: House, tmp_path: Path) -> None:
+    model = house.assemble("det", f"file://{a_directory(tmp_path / 'mine')}")
+    (model.directory / "inference.yml").unlink()
+
+    with pytest.raises(SourceFailed, match=r"inference\.yml cannot be read: No such file or directory"):
+        complete(model, the_onnx_of(model), house.store)

@@ -201,7 +201,17 @@ def test_an_incomplete_model_directory_is_answered_with_what_is_missing_and_seen
 ) -> None:
     (a_model_directory(tmp_path / "model") / missing).unlink()
 
-    assert f"missing: ['{missing}'], seen: {seen}." in failure(f"file://{tmp_path}/model")
+    assert failure(f"file://{tmp_path}/model").endswith(f"missing: ['{missing}'], seen: {seen}")
+
+
+@pytest.mark.parametrize("program", ["inference.json", "inference.pdmodel"])
+def test_a_directory_with_a_model_in_paddles_format_needs_no_onnx_file(program: str, tmp_path: Path) -> None:
+    directory = a_model_directory(tmp_path / "model")
+    (directory / "inference.onnx").unlink()
+    (directory / program).write_bytes(b"program")
+    (directory / "inference.pdiparams").write_bytes(b"weights")
+
+    assert locate(f"file://{directory}") == ModelDirectory(directory)
 
 
 @pytest.mark.parametrize("place", ["file:///" + "a" * 256, "package://lent_models/" + "a" * 256])
