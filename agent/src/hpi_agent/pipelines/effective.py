@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 from hpi_agent.pipelines.ocr_config import (
@@ -15,9 +16,9 @@ from hpi_agent.pipelines.ocr_config import (
     switched_off_by,
     walk_models,
 )
-from hpi_core.api.manifest import did_you_mean
-from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, HPIPipeline, Inference, ModelSource, Module
+from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, HPIPipeline, Inference, ModelSource, Module, PipelineSpec
 from hpi_core.errors import InvalidManifest
+from hpi_core.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class ModelUse:
     name: str
     source: str
     digest: str | None
+    settings: JsonObject
+    """The `hpi_config` that PaddleX arrives at for this model, by its own rules of inheritance."""
+    part: JsonObject
+    """The model's part of the pipeline's YAML; empty for a single module."""
+    format: Literal["Auto", "Paddle", "ONNX"] = "Auto"
+    alone: bool = False
+    """Whether it is served without a pipeline."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,10 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
         problems += _module_problems(spec.module.model)
         _raise(where, problems)
         source = spec.module.model
-        use = ModelUse(spec.module.name, source.name, source.source or "", source.digest)
+        settings = _hpi_config(spec.inference) or {}
+        use = ModelUse(
+            spec.module.name, source.name, source.source or "", source.digest, settings, {}, source.format, alone=True
+        )
         return Effective(
             manifest.metadata.name,
             None,
@@ -93,7 +104,7 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
     problems += find_unknown(config)
     problems += find_missing(config)
     _raise(where, problems)
-    models = tuple(_models(config, spec.modules, problems))
+    models = tuple(_models(config, spec, problems))
     _raise(where, problems)
     return Effective(
         manifest.metadata.name,
@@ -188,8 +199,8 @@ def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[st
         target["hpi_config"] = settings
 
 
-def _models(config: JsonObject, modules: tuple[Module, ...], problems: list[str]) -> Iterator[ModelUse]:
-    given = {module.path: module.model for module in modules if module.model is not None}
+def _models(config: JsonObject, spec: PipelineSpec, problems: list[str]) -> Iterator[ModelUse]:
+    given = {module.path: module.model for module in spec.modules if module.model is not None}
     for path, tree in walk_models(config):
         if switched_off_by(config, path) is not None:
             continue
@@ -212,4 +223,27 @@ def _models(config: JsonObject, modules: tuple[Module, ...], problems: list[str]
                 f"release; give it one: spec.modules: [{{path: {path}, model: {{name: …, source: …}}}}]"
             )
             continue
-        yield ModelUse(path, tree["model_name"], source, None if model is None else model.digest)
+        settings = inherited_settings(config, path, _hpi_config(spec.inference))
+        if model is None:
+            yield ModelUse(path, tree["model_name"], source, None, settings, tree)
+        else:
+            yield ModelUse(path, tree["model_name"], source, model.digest, settings, tree, model.format)
+
+
+def inherited_settings(config: JsonObject, path: str, argument: JsonObject | None) -> JsonObject:
+    """Return the `hpi_config` that PaddleX arrives at for one model of a pipeline.
+
+    Args:
+        config: The pipeline's YAML.
+        path: Where the model stands in it, such as `SubPipelines.DocPreprocessor.SubModules.DocUnwarping`.
+        argument: What `create_pipeline` is given; it replaces the YAML's own top-level value, None leaves it.
+
+    Source:
+        paddlex 3.7.2, `inference/pipelines/base.py`: `{**parent, **child}` at each step, so that a child's
+        `backend_config` replaces the parent's whole.
+    """
+    settings: JsonObject = dict(argument if argument is not None else config.get("hpi_config") or {})
+    steps = path.split(".")
+    for end in range(2, len(steps) + 1, 2):
+        settings |= part_at(config, ".".join(steps[:end])).get("hpi_config") or {}
+    return settings

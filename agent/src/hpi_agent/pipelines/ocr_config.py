@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from hpi_core.api.manifest import did_you_mean
+from hpi_core.spelling import did_you_mean
 
 JsonObject = dict[str, Any]
 

@@ -224,18 +224,20 @@ def _engine_class() -> Any:
         """PaddleX's runner of one model, on one of our engines."""
 
         # The base class' constructor is wrapped to demand ultra-infer, and builds it: it is not called.
-        def __init__(self, shelved: Shelved, config: Any) -> None:
+        def __init__(self, shelf: Shelf, shelved: Shelved, config: Any) -> None:
             self._model_dir = shelved.directory
             self._model_file_prefix = "inference"
             self._config = config
-            self._shelved = shelved
+            self._shelf = shelf
+            self._model_name = shelved.model_name
             self._names = [spec.name for spec in shelved.engine.inputs]
 
         def __call__(self, x: Sequence[Any]) -> list[Any]:
             if len(x) != len(self._names):
                 raise ValueError(f"the model takes {len(self._names)} input(s) {self._names}, got {len(x)}")
             feeds = dict(zip(self._names, sort_inputs(x, self._names), strict=True))
-            return list(self._shelved.infer(feeds).values())
+            # Looked up at every call: the shelf changes engines between two requests.
+            return list(self._shelf.get(self._model_name).infer(feeds).values())
 
         def close(self) -> None:
             """Leave the engine to the shelf that owns it."""
@@ -250,7 +252,7 @@ def _engine_class() -> Any:
             """Demand nothing: ultra-infer is not used."""
 
         def get_supported_model_formats(self) -> tuple[str, ...]:
-            return ("onnx",)
+            return ("onnx", "paddle")
 
         def validate_config_dict(self, raw: dict[str, Any]) -> dict[str, Any]:
             _read_wish(raw.get("model_name"), raw)
@@ -263,8 +265,9 @@ def _engine_class() -> Any:
             def build(*, model_name: str, model_dir: Path | None, engine_config: dict[str, Any], **_: Any) -> Runner:
                 if model_dir is None:
                     raise Refused(f"model {model_name!r} has no model_dir; give it a source")
-                wish = _read_wish(model_name, engine_config)
-                return Runner(type(self).shelf.put(model_name, Path(model_dir), wish), engine_config)
+                shelf = type(self).shelf
+                shelved = shelf.put(model_name, Path(model_dir), _read_wish(model_name, engine_config))
+                return Runner(shelf, shelved, engine_config)
 
             return build
 

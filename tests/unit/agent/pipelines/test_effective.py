@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hpi_agent.configuration import configs_directory
-from hpi_agent.pipelines.effective import Effective, ModelUse, effective
+from hpi_agent.pipelines.effective import Effective, ModelUse, effective, inherited_settings
 from hpi_agent.pipelines.ocr_config import KNOWN_KEYS, SWITCHES
 from hpi_agent.pipelines.paddlex import registry_config
 from hpi_core.api.manifest import read_pipeline
@@ -40,6 +40,11 @@ def plan_of(document: Document) -> Effective:
     return effective(checked(document), registry_config)
 
 
+def wanted(use: ModelUse) -> tuple[str, str, str, str | None]:
+    """Return which model is used where."""
+    return use.path, use.name, use.source, use.digest
+
+
 def problems_of(document: Document) -> list[str]:
     with pytest.raises(InvalidManifest) as refusal:
         plan_of(document)
@@ -63,15 +68,31 @@ def a_full_pipeline(**switches: bool) -> Document:
 def test_the_sample_runs_two_models_from_the_wheel_that_lends_them() -> None:
     text = (configs_directory() / "pipelines" / "ocr.yaml").read_text(encoding="utf-8")
 
+    config = yaml.safe_load(text)["spec"]["config"]["inline"]
+
     plan = effective(read_pipeline(text, "ocr.yaml"), registry_config)
 
     assert plan == Effective(
         name="ocr",
         pipeline_name="OCR",
-        config=yaml.safe_load(text)["spec"]["config"]["inline"],
+        config=config,
         models=(
-            ModelUse(DETECTION, "PP-OCRv6_small_det", "package://rapidocr/models/PP-OCRv6_det_small.onnx", None),
-            ModelUse(RECOGNITION, "PP-OCRv6_small_rec", "package://rapidocr/models/PP-OCRv6_rec_small.onnx", None),
+            ModelUse(
+                DETECTION,
+                "PP-OCRv6_small_det",
+                "package://rapidocr/models/PP-OCRv6_det_small.onnx",
+                None,
+                {},
+                config["SubModules"]["TextDetection"],
+            ),
+            ModelUse(
+                RECOGNITION,
+                "PP-OCRv6_small_rec",
+                "package://rapidocr/models/PP-OCRv6_rec_small.onnx",
+                None,
+                {},
+                config["SubModules"]["TextRecognition"],
+            ),
         ),
         device="cpu",
         hpi_config=None,
@@ -109,7 +130,7 @@ def test_a_module_of_the_spec_names_the_model_its_source_and_its_digest() -> Non
 
     plan = plan_of(an_ocr_pipeline(modules=modules))
 
-    assert plan.models[0] == ModelUse(DETECTION, "other", "package://a/b.onnx", digest)
+    assert wanted(plan.models[0]) == (DETECTION, "other", "package://a/b.onnx", digest)
     assert plan.config["SubModules"]["TextDetection"]["model_name"] == "other"
 
 
@@ -145,7 +166,9 @@ def test_a_single_module_is_one_model_without_a_pipeline() -> None:
 
     plan = plan_of(document)
 
-    use = ModelUse("text_detection", "det", "package://models_of_tests/det.onnx", "sha256:" + "0" * 64)
+    use = ModelUse(
+        "text_detection", "det", "package://models_of_tests/det.onnx", "sha256:" + "0" * 64, {}, {}, alone=True
+    )
     assert (plan.models, plan.pipeline_name, plan.config) == ((use,), None, {})
 
 
@@ -355,7 +378,7 @@ def test_a_model_dir_of_the_yaml_is_a_source() -> None:
 
     plan = plan_of(document)
 
-    assert plan.models[0] == ModelUse(DETECTION, "det", "file:///models/det", None)
+    assert wanted(plan.models[0]) == (DETECTION, "det", "file:///models/det", None)
     assert "model_dir" not in plan.config["SubModules"]["TextDetection"]
 
 
@@ -372,7 +395,7 @@ def test_a_module_without_a_source_may_rename_the_model_of_a_model_dir() -> None
     document = an_ocr_pipeline(modules=[{"path": DETECTION, "model": {"name": "x"}}, a_module(RECOGNITION, "rec")])
     document = with_value(document, f"{INLINE}.{DETECTION}.model_dir", "/models/x")
 
-    assert plan_of(document).models[0] == ModelUse(DETECTION, "x", "file:///models/x", None)
+    assert wanted(plan_of(document).models[0]) == (DETECTION, "x", "file:///models/x", None)
 
 
 def test_a_model_dir_beside_a_source_is_refused() -> None:
@@ -471,3 +494,60 @@ def test_problems_of_the_spec_and_of_the_yaml_are_listed_together() -> None:
         "spec.modules[1].path",
         "config text_typ",
     ]
+
+
+OPENVINO: Final = {"backend": "openvino", "auto_config": False}
+
+
+@pytest.mark.parametrize(
+    ("top", "argument", "own", "expected"),
+    [
+        (None, None, None, {}),
+        ({"backend": "openvino"}, None, None, {"backend": "openvino"}),
+        ({"backend": "openvino"}, {"backend": "onnxruntime"}, None, {"backend": "onnxruntime"}),
+        ({"backend": "openvino", "auto_config": False}, {"backend": "onnxruntime"}, None, {"backend": "onnxruntime"}),
+        ({"backend": "openvino"}, None, {"auto_config": False}, OPENVINO),
+        (None, {"backend": "openvino"}, {"backend": "onnxruntime"}, {"backend": "onnxruntime"}),
+        (
+            {"backend_config": {"cpu_num_threads": 2}},
+            None,
+            {"backend_config": {}},
+            {"backend_config": {}},
+        ),
+    ],
+    ids=[
+        "nothing is said",
+        "the YAML's top level",
+        "the argument replaces the YAML's",
+        "the argument replaces all of the YAML's",
+        "a model adds to its pipeline's",
+        "a model's own wins",
+        "a model's backend_config replaces its pipeline's whole",
+    ],
+)
+def test_settings_are_inherited_as_in_paddlex(
+    top: Document | None, argument: Document | None, own: Document | None, expected: Document
+) -> None:
+    config: Document = {"SubModules": {"TextDetection": {"hpi_config": own}}, "hpi_config": top}
+
+    assert inherited_settings(config, DETECTION, argument) == expected
+
+
+def test_settings_pass_through_a_sub_pipeline() -> None:
+    place = "SubPipelines.DocPreprocessor.SubModules.DocUnwarping"
+    config: Document = {
+        "hpi_config": {"backend": "openvino"},
+        "SubPipelines": {"DocPreprocessor": {"hpi_config": {"auto_config": False}, "SubModules": {"DocUnwarping": {}}}},
+    }
+
+    assert inherited_settings(config, place, None) == OPENVINO
+
+
+@pytest.mark.parametrize("format_", ["Auto", "Paddle", "ONNX"])
+def test_the_wanted_format_of_a_model_reaches_its_use(format_: str) -> None:
+    model = a_module(DETECTION, "det")
+    model["model"]["format"] = format_
+
+    plan = plan_of(an_ocr_pipeline(modules=[model, a_module(RECOGNITION, "rec")]))
+
+    assert plan.models[0].format == format_
