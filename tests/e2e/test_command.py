@@ -47,8 +47,8 @@ def model_directory(store: Path, tmp_path: Path) -> Path:
 
 REFUSED = {
     "an unknown field": (sample_manifest(replica=2), "spec.replica: is not a known field; did you mean 'replicas'?"),
-    "an unknown backend": (on_backend("openvin"), "must be one of ['onnxruntime', 'openvino'], got 'openvin'"),
-    "a backend of another release": (on_backend("tensorrt"), "must be one of ['onnxruntime', 'openvino']"),
+    "an unknown backend": (on_backend("openvin"), "['onnxruntime', 'openvino', 'paddle'], got 'openvin'"),
+    "a backend of another release": (on_backend("tensorrt"), "must be one of ['onnxruntime', 'openvino', 'paddle']"),
     "a device that is not here": (sample_manifest(inference={"device": "gpu:0"}), "must be 'cpu' in this release"),
     "an engine of PaddleX's": (sample_manifest(inference={"useHpip": False}), "spec.inference.useHpip"),
     "no YAML": ("a: [", "cannot be read as YAML"),

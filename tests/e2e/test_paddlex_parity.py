@@ -14,8 +14,9 @@ import httpx2
 import pytest
 from PIL import Image
 
+from hpi_agent.building.model_directories import assemble_models
 from hpi_agent.pipelines.effective import effective
-from hpi_agent.serve.served import assemble_models, config_with
+from hpi_agent.serve.served import config_with
 from hpi_agent.store.directory import Store
 from hpi_core.api.manifest import read_pipeline
 from support.images import png, text_page

@@ -9,7 +9,7 @@ from typing import Final
 
 from hpi_core.errors import Bug, HpiError, Refused
 
-COMMANDS: Final = ("detect", "serve", "demo")
+COMMANDS: Final = ("detect", "install", "build", "explain", "serve", "store", "demo")
 """Subcommands in the order of the help; each is a module of `hpi_agent.commands` with `register` and `run`."""
 
 EXIT_REFUSED: Final = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 
@@ -30,17 +31,34 @@ class Announcer:
     def announce(self, event: str, facts: dict[str, Any]) -> None:
         """Tell of one event of the server."""
         if self.output == "json":
-            self._line(event, facts)
+            # The builder's own events have names too, which are not the server's.
+            self._line(event, {"progress": facts} if event == "building" else facts)
             if event == "ready":
                 self._line("listening", {"url": self.url})
         elif event == "ready":
             self._show_engines(facts)
         elif event == "replaced":
             self._print(f"the worker is replaced (time {facts['restarts']}); requests wait meanwhile")
+        elif event == "building":
+            self._show_building(facts)
+        elif event == "built":
+            if facts["exitCode"] != 0:
+                self._print(f"the builder beside the server ended: {facts['reason']}; the engines that serve stay")
+        elif event == "engines":
+            self._print(f"{facts['changed']}: changed over between two requests")
+            self._show_table(facts)
+        elif event == "kept":
+            self._print(f"{facts['model']}: keeps its engine: {facts['reason']}")
         elif event == "draining":
             self._print(f"draining: {facts['requests']} request(s) left")
 
-    def _show_engines(self, facts: dict[str, Any]) -> None:
+    def _show_building(self, facts: dict[str, Any]) -> None:
+        if facts["event"] == "decided":
+            self._print(f"{facts['model']}: {facts['summary']}")
+        elif facts["event"] == "started":
+            self._print(f"building and measuring beside the server: {', '.join(facts['models'])}")
+
+    def _show_table(self, facts: dict[str, Any]) -> None:
         from rich.console import Console
         from rich.table import Table
 
@@ -48,15 +66,23 @@ class Announcer:
         for heading in ("MODEL", "ENGINE", "PRECISION", "THREADS", "LOADED IN", "WHY"):
             table.add_column(heading, no_wrap=True, justify="right" if heading in ("THREADS", "LOADED IN") else "left")
         for model in facts["models"]:
-            engine = f"{model['backend']} {model['version'].split('-')[0]}"
+            engine = f"{model['engine']} {model['version'].split('-')[0]}"
             loaded = f"{model['loadSeconds'] * 1e3:.0f} ms"
             table.add_row(model["name"], engine, model["precision"], str(model["threads"]), loaded, model["reason"])
         # A pipe has no width; a table cut to 80 columns would lose what it is for.
         console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
         console.print(table)
+
+    def _show_engines(self, facts: dict[str, Any]) -> None:
+        self._show_table(facts)
         for model in facts["models"]:
-            for rejected in model["rejected"]:
+            for rejected in filter(itemgetter("tried"), model["rejected"]):
                 self._print(f"{model['name']}: not on {rejected['backend']}: {rejected['reason']}")
+        if facts["cautious"]:
+            self._print(
+                "the engines of the store are left alone until this server is started again: workers with them died "
+                "again and again. Build again with hpi-agent build --again"
+            )
         seconds = sum(facts["startSeconds"].values())
         self._print(f"ready after {seconds:.1f} s: a real inference passed on every engine")
         self._print(f"listening on {self.url}   POST /ocr   GET /health /v2/health/ready /engines /metrics")

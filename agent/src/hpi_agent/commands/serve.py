@@ -19,6 +19,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="port, 0 for any free one (default: %(default)s)")
     add_store_argument(parser)
+    add_samples_argument(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="events for people, or JSON lines on stdout"
     )
@@ -32,6 +33,17 @@ def add_file_argument(parser: argparse.ArgumentParser) -> None:
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--store DIR`."""
     parser.add_argument("--store", type=Path, metavar="DIR", help="the store (default: $HPI_STORE, else ~/.cache/hpi)")
+
+
+def add_samples_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--samples DIR`."""
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        metavar="DIR",
+        help="pictures or .npz files on which engines are judged and timed, in one folder per model name "
+        "(default: rendered ones)",
+    )
 
 
 def _port(text: str) -> int:
@@ -69,7 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = read_pipeline(text, arguments.file)
     store = (arguments.store or default_store_root(dict(os.environ))).absolute()
     allowance = cpu_allowance()
+    samples = None if arguments.samples is None else str(arguments.samples.absolute())
     start = {"manifest": text, "where": arguments.file, "store": str(store), "threads": allowance.whole_cores}
+    start["samples"] = samples
     command = WorkerCommand(start, manifest.spec.build.timeout_seconds)
     # The worker loads while everything below is imported: starting it first saves that time.
     first = Worker.spawn(command)
@@ -93,5 +107,13 @@ def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: An
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     announcer = Announcer(arguments.output, url, plan.name, plan.not_applicable)
     announcer.starting()
-    setup = Setup(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce)
+    build = _build_command(command.start_header) if manifest.spec.build.policy == "OnDemand" else None
+    setup = Setup(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce, build)
     return run_server(setup)
+
+
+def _build_command(start: dict[str, Any]) -> Any:
+    from hpi_agent.serve.background_build import BuildCommand
+
+    samples = () if start["samples"] is None else ("--samples", start["samples"])
+    return BuildCommand(("--store", start["store"], *samples), start["manifest"])

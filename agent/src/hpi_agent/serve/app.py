@@ -13,8 +13,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from hpi_agent.engines.base import TensorSpec, check_feeds
+from hpi_agent.processes.frames import Buffer, Frame, pack_tensors, unpack_tensors
 from hpi_agent.serve import open_inference, paddle_protocol
-from hpi_agent.serve.channel import Buffer, Frame, pack_tensors, unpack_tensors
 from hpi_agent.serve.intake import read_body, unless_gone
 from hpi_agent.serve.metrics import CONTENT_TYPE, Metrics
 from hpi_agent.serve.outcome import WorkerRefused, http_status, server_timing
@@ -147,6 +147,7 @@ def _add_open_inference_routes(app: FastAPI, serve: Serve) -> None:
             outputs = wanted.choose_outputs([spec.name for spec in _specs(facts, "outputs")])
             header, buffers = _infer_frame(model, facts, wanted, outputs)
             frame, _ = await _ask(serve, place, "/v2/infer", header, buffers)
+            _count_stages(serve.metrics, frame)
             if all(output.binary for output in outputs):
                 return _infer_response(model, wanted.id, outputs, frame)
             return await _in_thread(_infer_response, model, wanted.id, outputs, frame)
@@ -240,7 +241,7 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _count_stages(metrics: Metrics, frame: Frame) -> None:
-    for stage, seconds in frame.header["stages"].items():
+    for stage, seconds in frame.header.get("stages", {}).items():
         metrics.stage_seconds.labels(stage).inc(seconds)
     for model, seconds in frame.header["models"].items():
         metrics.inference_seconds.labels(model).inc(max(0.0, seconds))

@@ -51,7 +51,7 @@ class Metrics:
         self.engines = Gauge(
             "hpi_engine_info",
             "Always 1; says which engine serves each model.",
-            ["model", "backend", "version", "precision", "reason"],
+            ["model", "backend", "version", "precision", "state"],
             registry=self.registry,
         )
 
@@ -59,7 +59,7 @@ class Metrics:
         """Replace the engines by those of a worker's description."""
         self.engines.clear()
         for model in models:
-            labels = (model["name"], model["backend"], model["version"], model["precision"], model["reason"])
+            labels = (model["name"], model["backend"], model["version"], model["precision"], model["state"])
             self.engines.labels(*labels).set(1)
 
     def render(self) -> bytes:

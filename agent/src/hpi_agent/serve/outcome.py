@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hpi_agent.serve.channel import Frame
+from hpi_agent.processes.frames import Frame
 from hpi_core.errors import HpiError, Overloaded, Refused, Retry, TooLarge
 
 CLIENT_GONE: Final = 499

@@ -15,8 +15,8 @@ import pybase64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hpi_agent.pipelines.image_probe import looks_like_pdf
-from hpi_core.api.manifest import did_you_mean
 from hpi_core.errors import HpiError, Refused
+from hpi_core.spelling import did_you_mean
 
 LOG_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 """PaddleX takes any string as log id and joins it to a path; this is what identifiers look like."""

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hpi_agent.serve.channel import Buffer, Frame, StreamChannel, encode
+from hpi_agent.processes.frames import Buffer, Frame, encode
+from hpi_agent.serve.channel import StreamChannel
 from hpi_agent.serve.outcome import WorkerDied
 from hpi_core.errors import Stop
 
@@ -20,12 +21,16 @@ SHUTDOWN_SECONDS: Final = 5.0
 """How long an idle worker may take to end before it is killed."""
 
 
+class WorkerEnded(Stop):
+    """A worker ended before it was ready, without a word of its own."""
+
+
 @dataclass(frozen=True)
 class WorkerCommand:
     """How a worker is started."""
 
     start_header: dict[str, Any]
-    """First frame: the manifest, its name, the store and the threads."""
+    """First frame: the manifest, its name, the store, the threads and the samples."""
     ready_seconds: float
     """How long it may take until the worker has proved that it answers."""
     arguments: tuple[str, ...] = (sys.executable, "-m", "hpi_agent.serve.worker")
@@ -67,22 +72,26 @@ class Worker:
         """Wait until the worker is ready and return what it says of itself.
 
         Raises:
-            Stop: The worker refused to start, or ended.
+            WorkerEnded: The worker ended: an engine has crashed it, or somebody has killed it.
+            Stop: The worker refused to start.
         """
         self.channel = await StreamChannel.open(self.connection)
         frame = await self.channel.receive()
         if frame is None:
             code = await asyncio.to_thread(self.process.wait)
-            raise Stop(f"the worker ended before it was ready ({describe_exit(code)}); its messages are above")
+            raise WorkerEnded(f"the worker ended before it was ready ({describe_exit(code)}); its messages are above")
         if frame.header.get("event") != "ready":
             raise Stop(str(frame.header.get("error")))
         self.description = frame.header
         return frame.header
 
-    async def read_answers(self) -> None:
-        """Hand each answer to whoever waits for it, until the worker is gone."""
+    async def read_answers(self, on_event: Callable[[dict[str, Any]], None]) -> None:
+        """Hand each answer to whoever waits for it, and each event to `on_event`, until the worker is gone."""
         assert self.channel is not None  # noqa: S101 - begin() has run
         while (frame := await self.channel.receive()) is not None:
+            if "event" in frame.header:
+                on_event(frame.header)
+                continue
             waiting = self.pending.pop(frame.header["id"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(frame)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from hpi_agent.configuration import configs_directory
-from hpi_agent.discovery import detect
-from hpi_agent.engines.base import EngineRequest
-from hpi_agent.engines.registry import load_engine
-from hpi_agent.engines.shelf import Shelf, Shelved
-from hpi_agent.models.assemble import AssembledModel, assemble
+from hpi_agent.building.choice import EngineChooser
+from hpi_agent.building.model_directories import assemble_models
+from hpi_agent.building.site import read_site
+from hpi_agent.engines.shelf import Choice, Chooser, Shelf, Shelved
+from hpi_agent.models.assemble import AssembledModel
 from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.canary import prove_engine, prove_ocr
 from hpi_agent.pipelines.effective import Effective, effective
 from hpi_agent.pipelines.ocr import OcrTask
-from hpi_agent.profile import hardware_class
+from hpi_agent.select.wish import Wish
 from hpi_agent.store.directory import Store
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.digest import digest_of_json
 from hpi_core.errors import Refused
+
+PADDLEX_FOLDERS: Final = ("func_ret", "locks", "temp")
+"""What PaddleX 3.7.2 makes in its cache when it is imported."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,22 @@ class Served:
     shelf: Shelf
     task: OcrTask | None
     models: tuple[AssembledModel, ...]
+    store: Store
+    follows_store: bool
+    """Whether engines that are published later are taken up."""
+    stamps: dict[str, tuple[int, int, int] | None]
+    """What the store's decisions looked like when the models were loaded, by model name."""
     seconds: dict[str, float]
     """How long each step of the start took."""
+    cautious: bool = False
+    """Whether engines of the store are left alone, because workers with them have died again and again."""
+    scratch: Path | None = None
+    """A folder of this process alone, where the store cannot be written."""
+
+    def clear(self) -> None:
+        """Remove what belongs to this process alone."""
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def ocr(self) -> OcrTask:
         """Return the OCR task.
@@ -56,6 +71,7 @@ class Served:
             "pipeline": self.plan.pipeline_name,
             "models": [{**describe_engine(item), "digest": digests[item.model_name]} for item in self.shelf],
             "startSeconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+            "cautious": self.cautious,
         }
 
 
@@ -70,34 +86,55 @@ def describe_engine(item: Shelved) -> dict[str, Any]:
         "precision": obtained.precision,
         "threads": obtained.threads,
         "device": obtained.device,
+        "engine": item.name,
+        "state": item.state,
         "reason": item.reason,
-        "rejected": [{"backend": rejected.backend, "reason": rejected.reason} for rejected in item.rejected],
+        "engineKey": item.engine_key,
+        "decisionKey": item.decision_key,
+        "fromStore": obtained.from_store,
+        "rejected": [asdict(rejected) for rejected in item.rejected],
         "loadSeconds": round(item.load_seconds, 3),
         "inputs": [asdict(spec) for spec in item.engine.inputs],
         "outputs": [asdict(spec) for spec in item.engine.outputs],
     }
 
 
-def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int) -> Served:
-    """Load everything that a manifest asks for and prove that it answers.
+@dataclass(frozen=True)
+class Start:
+    """What a worker is told when it starts."""
 
-    Args:
-        manifest_text: The manifest.
-        where: What to call it in messages.
-        store_root: The store.
-        threads: Whole cores left to this process.
+    manifest_text: str
+    where: str
+    """What to call the manifest in messages."""
+    store_root: Path
+    threads: int
+    """Whole cores left to this process."""
+    samples: Path | None = None
+    """The user's folder of samples, by which decisions are named."""
+    cautious: bool = False
+    """Whether engines of the store are left alone, because workers with them have died again and again."""
+
+
+def open_pipeline(start: Start) -> Served:
+    """Load everything that a manifest asks for and prove that it answers.
 
     Raises:
         HpiError: Something cannot be had or does not answer; the text says what.
     """
     clock = _Clock()
-    manifest = read_pipeline(manifest_text, where)
+    manifest = read_pipeline(start.manifest_text, start.where)
     plan = effective(manifest, paddlex.registry_config)
-    store = Store(store_root)
+    store = Store(start.store_root)
     models = assemble_models(plan, store)
     clock.lap("models")
-    shelf = _shelf(manifest, store, models, threads)
-    paddlex.activate(shelf, store.root / "paddlex")
+    uses_store = manifest.spec.build.policy != "Never"
+    cautious = uses_store and start.cautious
+    follows_store = uses_store and not cautious
+    site = read_site(store, start.threads, start.samples)
+    chooser = EngineChooser(site, manifest.spec.build, plan, models, looks_in_store=follows_store)
+    shelf = Shelf(standing_in(chooser.choose) if cautious else chooser.choose)
+    scratch = _make_scratch(store)
+    paddlex.activate(shelf, scratch or paddlex_home(store))
     clock.lap("paddlexImport")
     task = _load(manifest, plan, shelf, models)
     clock.lap("engines")
@@ -106,22 +143,37 @@ def open_pipeline(manifest_text: str, where: str, store_root: Path, threads: int
     for item in shelf:
         prove_engine(item)
     clock.lap("canary")
-    return Served(plan, shelf, task, models, clock.seconds)
+    return Served(plan, shelf, task, models, store, follows_store, chooser.stamps, clock.seconds, cautious, scratch)
 
 
-def assemble_models(plan: Effective, store: Store) -> tuple[AssembledModel, ...]:
-    """Return the model directories of a plan, in the order of its models.
+def paddlex_home(store: Store) -> Path:
+    """Return the folder of a store for what PaddleX writes when it is imported."""
+    return store.root / "paddlex"
 
-    Raises:
-        HpiError: A source cannot deliver, or a digest differs.
+
+def _make_scratch(store: Store) -> Path | None:
+    """Return a folder of this process alone for what PaddleX writes, or None: that of the store can be used.
+
+    A store that is mounted read-only, in an image or from a volume, serves as well.
     """
-    from hpi_agent.engines.onnxruntime import read_metadata
+    try:
+        for folder in PADDLEX_FOLDERS:
+            (paddlex_home(store) / folder).mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="hpi-paddlex-"))
+    return None
 
-    folder = configs_directory() / "models"
-    return tuple(
-        assemble(use.name, use.source, use.digest, store=store, models=folder, read_metadata=read_metadata)
-        for use in plan.models
-    )
+
+def standing_in(choose: Chooser) -> Chooser:
+    """Return a chooser whose choices say that they stand in for engines of the store that end their workers."""
+    reason = "stands in: workers with the engines of the store died again and again"
+
+    def chosen(model_name: str, directory: Path, wish: Wish) -> Choice:
+        choice = choose(model_name, directory, wish)
+        attempts = tuple(replace(attempt, reason=reason) for attempt in choice.attempts)
+        return replace(choice, attempts=attempts, state="Fallback")
+
+    return chosen
 
 
 def config_with(plan: Effective, models: tuple[AssembledModel, ...]) -> dict[str, Any]:
@@ -129,38 +181,6 @@ def config_with(plan: Effective, models: tuple[AssembledModel, ...]) -> dict[str
     return plan.with_directories(
         {use.path: str(model.directory) for use, model in zip(plan.models, models, strict=True)}
     )
-
-
-def _shelf(manifest: HPIPipeline, store: Store, models: tuple[AssembledModel, ...], threads: int) -> Shelf:
-    build = manifest.spec.build
-    digests = {model.directory: model.digest for model in models}
-    cache: Callable[[EngineRequest], Path | None] = partial(_compile_cache, store, digests)
-    return Shelf(
-        default_threads=threads,
-        fallback_allowed=build.fallback == "Allowed",
-        load=load_engine,
-        cache_directory=cache if build.policy == "OnDemand" else lambda _: None,
-    )
-
-
-def _compile_cache(store: Store, digests: dict[Path, str], request: EngineRequest) -> Path | None:
-    if request.backend != "openvino":
-        return None
-    from importlib.metadata import version
-
-    hardware = hardware_class(detect(Path("/")))
-    key = {
-        "model": digests[request.model_path.parent],
-        "backend": request.backend,
-        "version": version("openvino"),
-        "precision": "float32",
-        "threads": request.threads,
-        "architecture": hardware.architecture,
-        "vendor": hardware.vendor,
-        # Compiled kernels are made for exactly these instructions.
-        "isaFlags": list(hardware.isa_flags),
-    }
-    return store.compile_cache(digest_of_json(key))
 
 
 def _load(manifest: HPIPipeline, plan: Effective, shelf: Shelf, models: tuple[AssembledModel, ...]) -> OcrTask | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 
 from hpi_agent.serve.app import Serve, create_app
+from hpi_agent.serve.background_build import BackgroundBuild, BuildCommand
 from hpi_agent.serve.metrics import Metrics
 from hpi_agent.serve.process import Worker, WorkerCommand
 from hpi_agent.serve.supervisor import Supervisor
@@ -64,7 +65,9 @@ class Setup:
     visualize: bool
     """Whether answers carry pictures when a request does not say."""
     announce: Announce
-    """Receives `ready` (with the engines), `replaced` and `draining`."""
+    """Receives `ready` and `engines` (with the engines), `building`, `built`, `kept`, `replaced` and `draining`."""
+    build: BuildCommand | None = None
+    """How engines are built beside the server; None builds nothing."""
 
 
 def run_server(setup: Setup) -> int:
@@ -88,24 +91,54 @@ async def _serve(setup: Setup) -> int:
     metrics = Metrics()
     serving, announce = setup.serving, setup.announce
 
-    def ready(description: dict[str, Any]) -> None:
+    builder = None if setup.build is None else BackgroundBuild(setup.build, announce)
+    building: list[asyncio.Task[None]] = []
+
+    def show(description: dict[str, Any]) -> None:
         serve.description = description
         serve.models = {model["name"]: model for model in description["models"]}
         metrics.show_engines(description["models"])
+
+    def ready(description: dict[str, Any]) -> None:
+        show(description)
         announce("ready", description)
+        # One builder for the life of the server: a worker that is replaced finds what it has published.
+        if builder is not None and not building:
+            building.append(asyncio.create_task(builder.run(description)))
+
+    def told(event: dict[str, Any]) -> None:
+        name = event.pop("event")
+        if name == "engines":
+            show({key: value for key, value in event.items() if key != "changed"})
+        announce(name, event)
 
     def restarted() -> None:
         metrics.restarts.inc()
         announce("replaced", {"restarts": supervisor.restarts})
 
-    supervisor = Supervisor(setup.command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted)
+    supervisor = Supervisor(
+        setup.command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted, told
+    )
     serve = Serve(supervisor, serving, setup.visualize, metrics)
-    server = _DrainingServer(create_app(serve), serving.timeouts.drain_seconds, supervisor, announce)
+
+    def draining() -> None:
+        # What is being built serves nobody any more; the requests that are left get the cores.
+        if builder is not None:
+            builder.end()
+        announce("draining", {"requests": supervisor.waiting + supervisor.in_service})
+
+    server = _DrainingServer(create_app(serve), serving.timeouts.drain_seconds, draining)
     workers = asyncio.create_task(supervisor.run(setup.first))
     workers.add_done_callback(lambda _: server.stop())
     try:
         await server.serve(sockets=[setup.listening])
     finally:
+        if builder is not None:
+            builder.end()
+        for task in building:
+            task.cancel()
+        # Each waits for the end of its builder.
+        await asyncio.gather(*building, return_exceptions=True)
         await supervisor.close(workers)
     if supervisor.failure is not None:
         raise supervisor.failure
@@ -115,7 +148,7 @@ async def _serve(setup: Setup) -> int:
 class _DrainingServer(uvicorn.Server):
     """uvicorn, which on a signal closes the port, finishes what it has accepted and then ends."""
 
-    def __init__(self, app: Any, drain_seconds: int, supervisor: Supervisor, announce: Announce) -> None:
+    def __init__(self, app: Any, drain_seconds: int, draining: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -132,8 +165,7 @@ class _DrainingServer(uvicorn.Server):
                 timeout_keep_alive=75,
             )
         )
-        self._supervisor = supervisor
-        self._announce = announce
+        self._draining = draining
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,8 +182,7 @@ class _DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to drain; a second signal ends at once."""
         if not self.should_exit:
-            waiting = self._supervisor.waiting + self._supervisor.in_service
-            self._announce("draining", {"requests": waiting})
+            self._draining()
         super().handle_exit(sig, frame)
 
     def stop(self) -> None:

@@ -12,18 +12,21 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from hpi_agent.serve.channel import Buffer, Frame
+from hpi_agent.processes.frames import Buffer, Frame
 from hpi_agent.serve.outcome import DeadlinePassed
-from hpi_agent.serve.process import Worker, WorkerCommand, describe_exit
+from hpi_agent.serve.process import Worker, WorkerCommand, WorkerEnded, describe_exit
 from hpi_core.errors import Overloaded, Stop
 
 log: Final = logging.getLogger("hpi.server")
 
 BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before the worker is started again, by the number of deaths since its last answer."""
+
+DEATHS_UNTIL_CAUTION: Final = 2
+"""Deaths without an answer between them after which a worker is started without the engines of the store."""
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Supervisor:
         request_seconds: From admission to answer; later the client gets no answer any more.
         on_ready: Called with the worker's description each time one is ready.
         on_restart: Called each time a worker is replaced.
+        on_event: Called with what a worker tells by itself, such as a change of engines.
     """
 
     command: WorkerCommand
@@ -43,6 +47,7 @@ class Supervisor:
     request_seconds: float
     on_ready: Callable[[dict[str, Any]], None]
     on_restart: Callable[[], None]
+    on_event: Callable[[dict[str, Any]], None] = lambda _: None
     waiting: int = 0
     in_service: int = 0
     restarts: int = 0
@@ -51,6 +56,7 @@ class Supervisor:
     """Why the first worker could not start; nothing is served then."""
     worker: Worker | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _was_ready: bool = False
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _mean_seconds: float = 1.0
     _next_id: int = 0
@@ -66,7 +72,7 @@ class Supervisor:
         """Keep a worker alive until cancelled; the first one is spawned by the caller.
 
         Raises:
-            Stop: The first worker could not start.
+            Stop: No worker could start.
         """
         self.worker = first
         while True:
@@ -76,8 +82,9 @@ class Supervisor:
                 await self._start_failed(error)
                 continue
             self._ready.set()
+            self._was_ready = True
             self.on_ready(description)
-            await self.worker.read_answers()
+            await self.worker.read_answers(self.on_event)
             self._ready.clear()
             code = await self.worker.end()
             log.error("the worker ended and is replaced: %s", describe_exit(code))
@@ -91,10 +98,15 @@ class Supervisor:
             if isinstance(error, Stop)
             else f"the worker was not ready within {self.command.ready_seconds:.0f} s (spec.build.timeoutSeconds)"
         )
-        if self.restarts == 0:
+        if self._was_ready:
+            log.error("the worker could not be replaced: %s", reason)
+        elif isinstance(error, WorkerEnded) and not self._is_cautious:
+            # An engine of the store that crashes its worker would keep every server on this store from starting.
+            log.error("%s; it is started once more without the engines of the store", reason)
+            self._deaths = DEATHS_UNTIL_CAUTION
+        else:
             self.failure = Stop(reason)
             raise self.failure
-        log.error("the worker could not be replaced: %s", reason)
         await self._replace()
 
     async def _replace(self) -> None:
@@ -103,7 +115,16 @@ class Supervisor:
         self.restarts += 1
         self.on_restart()
         await asyncio.sleep(pause)
-        self.worker = Worker.spawn(self.command)
+        self.worker = Worker.spawn(self._next_command())
+
+    @property
+    def _is_cautious(self) -> bool:
+        # An engine that ends its worker again and again must not come back from the store with every replacement.
+        return self._deaths > DEATHS_UNTIL_CAUTION
+
+    def _next_command(self) -> WorkerCommand:
+        header = {**self.command.start_header, "cautious": self._is_cautious}
+        return replace(self.command, start_header=header)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Place]:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from hpi_agent.serve.channel import BlockingChannel, Buffer, Frame, pack_tensors, unpack_tensors
+from hpi_agent.processes.frames import BlockingChannel, Buffer, Frame, pack_tensors, unpack_tensors
 from hpi_agent.serve.outcome import status_of
 from hpi_core.errors import HpiError
 
@@ -44,16 +45,42 @@ def main(arguments: list[str]) -> int:
         log.exception("the worker could not start")
         channel.send({"event": "failed", "error": f"{type(error).__name__}: {error}", "kind": "Bug"})
         return 1
+    if served.follows_store:
+        # Never joined: it loads engines, and the process ends by os._exit.
+        threading.Thread(target=_follow, args=(served, channel), name="change-over", daemon=True).start()
     while (frame := channel.receive()) is not None:
-        header, buffers = _answer(served, frame)
+        with served.shelf.turn:
+            header, buffers = _answer(served, frame)
         channel.send(header, buffers)
+    served.clear()
     return 0
 
 
 def _start(header: Mapping[str, Any]) -> Any:
-    from hpi_agent.serve.served import open_pipeline
+    from hpi_agent.serve.served import Start, open_pipeline
 
-    return open_pipeline(header["manifest"], header["where"], Path(header["store"]), header["threads"])
+    folder = header.get("samples")
+    start = Start(
+        header["manifest"],
+        header["where"],
+        Path(header["store"]),
+        header["threads"],
+        None if folder is None else Path(folder),
+        header.get("cautious", False),
+    )
+    return open_pipeline(start)
+
+
+def _follow(served: Any, channel: BlockingChannel) -> None:
+    from hpi_agent.serve.change_over import ChangeOver
+
+    def tell(event: dict[str, Any]) -> None:
+        try:
+            channel.send(event)
+        except OSError:
+            log.info("the server has gone while engines changed; this process ends with it")
+
+    ChangeOver(served, tell).run()
 
 
 def _answer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer]]:
@@ -97,9 +124,11 @@ def answer_infer(served: Any, frame: Frame) -> tuple[dict[str, Any], list[Buffer
     """Answer one Open Inference request: tensors in, tensors out, as raw little-endian bytes."""
     header = frame.header
     shelved = served.shelf.get(header["model"])
+    before = shelved.usage.seconds
     outputs = shelved.infer(unpack_tensors(header["inputs"], frame.payload))
+    seconds = shelved.usage.seconds - before
     described, buffers = pack_tensors({name: outputs[name] for name in header["outputs"]})
-    return {"status": 200, "outputs": described}, buffers
+    return {"status": 200, "outputs": described, "models": {shelved.model_name: seconds}}, buffers
 
 
 if __name__ == "__main__":

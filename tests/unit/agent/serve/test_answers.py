@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from hpi_agent.serve.channel import Frame
+from hpi_agent.processes.frames import Frame
 from hpi_agent.serve.outcome import ClientGone, DeadlinePassed, WorkerDied, WorkerRefused, http_status, server_timing
 from hpi_agent.serve.process import describe_exit
 from hpi_core.errors import Bug, EngineFailed, HpiError, Overloaded, Refused, Stop, TooLarge

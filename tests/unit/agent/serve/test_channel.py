@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from hpi_agent.serve.channel import (
+from hpi_agent.processes.frames import (
     LENGTHS,
     MAX_HEADER_BYTES,
     BlockingChannel,
-    StreamChannel,
     check_lengths,
     pack_tensors,
     unpack_tensors,
 )
+from hpi_agent.serve.channel import StreamChannel
 from hpi_core.errors import Bug
 
 headers = st.dictionaries(st.text(max_size=8), st.integers(0, 2**53) | st.text(max_size=20) | st.none(), max_size=5)
