@@ -16,7 +16,7 @@ SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$pytho
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench lock set-up clean
+.PHONY: help demo test check slow bench figures lock set-up clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
@@ -41,11 +41,18 @@ slow: set-up ## the tests that take minutes
 bench: set-up ## both systems in one run, the table of figures
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.ocr
 
+figures: set-up ## the other figures: choice of engines, loading, models in the server, start
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.choice
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.engine_load
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.model_time
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.startup
+
 lock: set-up ## make the lists of configs/locks anew from pyproject.toml; some minutes
 	@$(IN_ROOT) $(BIN)/python configs/locks/lock.py
 
-set-up: ## .venv with everything that the targets above need
+set-up: ## .venv, and the environment that converts Paddle's models, for the targets above
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo test
+	@$(IN_ROOT) $(BIN)/hpi-agent install paddle2onnx --store build/store
 
 clean: ## remove .venv, caches and what was built
 	@$(IN_ROOT) rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

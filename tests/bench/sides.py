@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from hpi_agent.configuration import configs_directory
+from bench.warm_store import sample_document
 from support.text_error import Quad, TextLine
 
 SIDES: Final[Mapping[str, str]] = {
     "paddlex": "PaddleX's engine onnxruntime",
     "onnxruntime": "our engine, onnxruntime",
     "openvino": "our engine, openvino",
-    "default": "our engine, our choice",
+    "default": "our engine, chosen by measurement",
 }
 """What can be compared, and how tables call it."""
 
@@ -52,43 +51,49 @@ def open_pipeline(side: str, store: Path, threads: int) -> OpenedPipeline:
         store: Where model directories are assembled and compiled engines are kept.
         threads: Whole cores for our engines. PaddleX's own side keeps its default.
     """
-    manifest = sample_manifest(None if side in ("paddlex", "default") else side)
-    return open_paddlex_own(manifest, store) if side == "paddlex" else open_ours(manifest, store, threads)
+    if side == "paddlex":
+        return open_paddlex_own(sample_document(), store)
+    return open_ours(manifest_of(side), store, threads)
 
 
-def sample_manifest(backend: str | None) -> dict[str, Any]:
-    """Return the sample pipeline, with one backend for every model and no fall-back when one is named."""
-    path = configs_directory() / "pipelines" / "ocr.yaml"
-    manifest: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if backend is not None:
-        manifest["spec"]["inference"] = {"hpiConfig": {"autoConfig": False, "backend": backend}}
+def manifest_of(side: str) -> dict[str, Any]:
+    """Return the sample pipeline of one of our sides.
+
+    `default` takes what was measured and chosen before; the others have one backend for every model and no fall-back,
+    loaded from the model files, whether or not the store has engines for them.
+    """
+    if side == "default":
+        return sample_document()
+    manifest = sample_document("Never")
+    manifest["spec"]["inference"] = {"hpiConfig": {"autoConfig": False, "backend": side}}
     return manifest
 
 
 def detector_settings() -> str:
     """Return what decides how much the detector has to do, for tables."""
-    module = sample_manifest(None)["spec"]["config"]["inline"]["SubModules"]["TextDetection"]
+    module = sample_document()["spec"]["config"]["inline"]["SubModules"]["TextDetection"]
     return ", ".join(f"{name} {module[name]}" for name in ("limit_side_len", "limit_type", "max_side_limit"))
 
 
 def open_ours(manifest: dict[str, Any], store: Path, threads: int) -> OpenedPipeline:
     """Open a pipeline the way `hpi-agent serve` does."""
+    from hpi_agent.serve.served import Start
     from hpi_agent.serve.served import open_pipeline as open_served
 
-    served = open_served(json.dumps(manifest), "the benchmark's manifest", store, threads)
+    served = open_served(Start(json.dumps(manifest), "the benchmark's manifest", store, threads))
     pipeline = served.ocr().pipeline
     engines = {
-        item.model_name: f"{item.engine.obtained.backend}, {item.engine.obtained.threads} threads"
-        for item in served.shelf
+        item.model_name: f"{item.name}, {item.engine.obtained.threads} threads, {item.state}" for item in served.shelf
     }
     return OpenedPipeline(lambda image: read_lines(pipeline, image), served.shelf.busy_seconds, engines)
 
 
 def open_paddlex_own(manifest: dict[str, Any], store: Path) -> OpenedPipeline:
     """Open PaddleX's pipeline on PaddleX's engine; ours only makes the model directories and answers for opencv."""
+    from hpi_agent.building.model_directories import assemble_models
     from hpi_agent.pipelines import paddlex as ours
     from hpi_agent.pipelines.effective import effective
-    from hpi_agent.serve.served import assemble_models, config_with
+    from hpi_agent.serve.served import config_with
     from hpi_agent.store.directory import Store
     from hpi_core.api.manifest import read_pipeline
 

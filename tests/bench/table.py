@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.machine import verdict
 from bench.sides import SIDES
+from bench.warm_store import describe_build
 
 
 def print_tables(document: dict[str, Any]) -> None:
@@ -28,7 +29,9 @@ def print_tables(document: dict[str, Any]) -> None:
     for side, opening in document["opening"].items():
         engines = "; ".join(f"{name}: {engine}" for name, engine in opening["engines"].items())
         console.print(f"{SIDES[side]}: opened in {opening['openSeconds']:.1f} s; {engines}")
-    console.print(f"whole run: {document['seconds']:.0f} s")
+    if document["build"] is not None:
+        console.print(describe_build(document["build"]))
+    console.print(f"reading: {document['seconds']:.0f} s")
 
 
 def _table(document: dict[str, Any], kind: str, title: str) -> Table:
