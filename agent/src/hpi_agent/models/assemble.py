@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -29,6 +29,9 @@ MAX_INFERENCE_YML_BYTES: Final = 16 * 2**20
 
 MAX_INFERENCE_YML_DEPTH: Final = 64
 """Deepest nesting of an `inference.yml`: libyaml recurses in C and would take the process down."""
+
+MAX_PARSED: Final = 32
+"""Most documents that are kept parsed: more than any pipeline has models."""
 
 MetadataReader = Callable[[Path], dict[str, str]]
 """Returns the custom metadata of an ONNX file; raises EngineFailed when the file is not a model."""
@@ -205,7 +208,9 @@ def _check_name(name: str, path: Path) -> None:
 
 
 def read_inference_yml(path: Path) -> dict[str, Any]:
-    """Return the `inference.yml` of a model directory.
+    """Return the `inference.yml` of a model directory; parsed once a process as long as the file stays the same.
+
+    The document is shared between its callers: none of them may change it.
 
     Raises:
         SourceFailed: It cannot be read, is too large or too deep, or is no mapping.
@@ -220,6 +225,14 @@ def read_inference_yml(path: Path) -> dict[str, Any]:
 
 
 def _read_yml(path: Path) -> Any:
+    status = path.stat()
+    return _parsed(path, (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+# The 18,708 characters of one recogniser take 0.08 s, and a starting worker needs them twice: for the key of the
+# decision, and in PaddleX.
+@lru_cache(maxsize=MAX_PARSED)
+def _parsed(path: Path, _: tuple[int, ...]) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_INFERENCE_YML_BYTES + 1)
     if len(data) > MAX_INFERENCE_YML_BYTES:

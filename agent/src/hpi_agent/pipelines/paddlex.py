@@ -8,6 +8,7 @@ version of PaddleX and refuses any other; `tests/engines/test_paddlex_contract.p
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import logging
@@ -21,7 +22,7 @@ from typing import Any, Final
 import yaml
 
 from hpi_agent.engines.shelf import Shelf, Shelved, Wish, read_wish
-from hpi_agent.models.assemble import PLAIN_LOADER
+from hpi_agent.models.assemble import INFERENCE_YML, PLAIN_LOADER, read_inference_yml
 from hpi_agent.pipelines.ctc import OnePassDecode
 from hpi_core.errors import Refused, Stop, TooLarge
 
@@ -205,6 +206,9 @@ def _read_wish(model_name: str | None, config: Mapping[str, Any]) -> Wish:
 
 
 def _read_plain_yaml(_: Any, path: str, **options: Any) -> Any:
+    if Path(path).name == INFERENCE_YML:
+        # A copy, because PaddleX may change what it is given.
+        return copy.deepcopy(read_inference_yml(Path(path)))
     with Path(path).open(encoding="utf-8", **options) as file:
         return yaml.load(file, Loader=PLAIN_LOADER)  # noqa: S506 - a safe loader
 
