@@ -121,6 +121,40 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class AcceleratorClass:
+    """What two accelerators must share to run the same engine. None stands for what could not be found out."""
+
+    vendor: Literal["NVIDIA", "Ascend"]
+    product: str | None
+    """The vendor's name without what sharing adds to it, such as `NVIDIA A100-SXM4-40GB` or `Ascend910B3`."""
+    compute_capability: str | None = None
+    """Of NVIDIA, such as `8.6`."""
+    chip: str | None = None
+    """Of Ascend, the SoC version as ATC takes it, such as `Ascend310P3`."""
+    memory_gibibytes: int | None = None
+    """Memory of the device or of the slice of it, rounded down."""
+    slice: str | None = None
+    """The part of the device that is had: a MIG profile (`1g.10gb`), a vNPU template (`vir04`); None: all of it."""
+    driver: str | None = None
+    """Version of the kernel driver, whole; engines do not carry over between its patch levels."""
+    toolkit: str | None = None
+    """Newest CUDA that the driver serves (`12.4`), or the installed CANN (`8.0.RC3`)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "vendor": self.vendor,
+            "product": self.product,
+            "computeCapability": self.compute_capability,
+            "chip": self.chip,
+            "memoryGibibytes": self.memory_gibibytes,
+            "slice": self.slice,
+            "driver": self.driver,
+            "toolkit": self.toolkit,
+        }
+
+
+@dataclass(frozen=True)
 class HardwareClass:
     """What two machines must share to choose the same engine."""
 
@@ -135,6 +169,8 @@ class HardwareClass:
     """Memory nodes whose processors this process may use; 1 when the kernel describes none."""
     memory_gibibytes: int | None
     """Memory available to this process, rounded down: machines of one model differ by some megabytes."""
+    accelerator: AcceleratorClass | None = None
+    """What computes beside the processors; None: they compute alone, whatever else the machine has."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; its canonical spelling (`hpi_core.digest`) is what `digest` hashes."""

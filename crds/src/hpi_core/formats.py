@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-Backend = Literal["onnxruntime", "openvino", "paddle"]
-"""Inference backends that this release can run. Later releases add more; none is ever renamed."""
+Backend = Literal["onnxruntime", "openvino", "paddle", "tensorrt", "om"]
+"""Inference backends, by PaddleX's names. Later releases may add more; none is ever renamed."""
 
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
 
-ModelFormat = Literal["onnx", "paddle"]
-"""Formats of model files: one ONNX file, or Paddle's program (`inference.json`, `inference.pdmodel`) and weights."""
+ModelFormat = Literal["onnx", "paddle", "om"]
+"""Formats of model files: one ONNX file; Paddle's program (`inference.json`, `inference.pdmodel`) and weights; one
+offline model of Ascend (`inference.om`)."""
 
-Precision = Literal["float32", "bfloat16"]
-"""Precisions of the arithmetic that this release can ask a backend for."""
+DeviceKind = Literal["cpu", "gpu", "npu"]
+"""What computes, by PaddleX's words: the processors, an NVIDIA GPU, an Ascend NPU."""
+
+DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = get_args(DeviceKind)
+
+Precision = Literal["float32", "tf32", "bfloat16", "float16", "int8"]
+"""Precisions of the arithmetic. `tf32` multiplies float32 tensors with 10 bits of mantissa on an NVIDIA GPU: the
+default of its libraries, and a precision of its own here."""
 
 PADDLEX_BACKENDS: Final = ("paddle", "openvino", "onnxruntime", "tensorrt", "om")
 """Every backend name that PaddleX's own `hpi_config.backend` allows (paddlex 3.7.2, `HPIConfig`)."""

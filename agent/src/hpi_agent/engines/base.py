@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi_core.errors import Refused
-from hpi_core.formats import Backend, DType, Precision
+from hpi_core.formats import Backend, DeviceKind, DType, Precision
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """Largest tensor an engine takes: every runtime here counts bytes of one tensor in 31 bits somewhere. Unit: bytes."""
@@ -37,12 +37,39 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Device:
+    """What computes."""
+
+    kind: DeviceKind = "cpu"
+    index: int = 0
+    """Number of the device among those that this process sees; 0 for the processors."""
+
+    def __str__(self) -> str:
+        """Return PaddleX's word for it: `cpu`, `gpu:0`."""
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+CPU: Final = Device()
+
+
+@dataclass(frozen=True)
+class ShapeProfile:
+    """The shapes that one input may take, for a backend that compiles for them."""
+
+    name: str
+    smallest: tuple[int, ...]
+    usual: tuple[int, ...]
+    """The shape that the engine is tuned for; every dimension from that of `smallest` to that of `largest`."""
+    largest: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class EngineRequest:
     """What is asked of a backend when it loads a model."""
 
     model_path: Path
     """An ONNX file; for the backend `paddle` the program file (`inference.json` or `inference.pdmodel`) beside its
-    weights. It is opened for reading and never written."""
+    weights; for `om` an offline model. It is opened for reading and never written."""
     backend: Backend
     threads: int
     """Threads of one inference, at least 1. Callers take it from the whole cores left by the cgroup."""
@@ -54,6 +81,15 @@ class EngineRequest:
     verified by the caller. None: the model file itself is compiled or optimised while it is loaded."""
     interpreter: Path | None = None
     """The Python that has the backend `paddle`; None: the one that runs this program."""
+    device: Device = CPU
+    """What has to compute. An engine that cannot compute there fails; it never computes elsewhere."""
+    profiles: tuple[ShapeProfile, ...] = ()
+    """Shapes to compile for, by input; empty: those that the model file fixes."""
+    device_memory_bytes: int | None = None
+    """Most memory of the device that building and running may take; None: what is free. Unit: bytes."""
+    timing_cache: Path | None = None
+    """A file with measurements of kernels on this very device, read where it is there and replaced after a build; it
+    makes a second build shorter. None: no such file."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +104,7 @@ class Obtained:
     threads: int
     """Threads of one inference, as the runtime reports them: OpenVINO never takes more than the cores it sees."""
     device: str
-    """What computes, as the runtime calls it: `CPUExecutionProvider`, `CPU`."""
+    """What computes, as the runtime calls it: `CPUExecutionProvider`, `CPU`, `NVIDIA H100 80GB HBM3`."""
     from_store: bool = False
     """Whether the built form was loaded; False: compiled or optimised from the model file just now."""
 
