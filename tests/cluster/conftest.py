@@ -1,0 +1,77 @@
+"""A real control plane for every test of this folder; without its programs the tests fail, they are not skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from hpi_core.errors import HpiError
+from support.control_plane.binaries import Binaries, find_binaries
+from support.control_plane.cluster import ControlPlane
+from support.control_plane.components import WHOLE
+from support.control_plane.namespaces import make_namespace, remove_namespace
+from support.objects import Objects, serve_kinds
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    """The programs, built before by `make set-up`."""
+    try:
+        return find_binaries(os.environ)
+    except HpiError as error:
+        reason = str(error)
+    pytest.fail(f"these tests need the programs of a control plane: {reason}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def control_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Etcd and the API server, shared by all tests: each keeps to objects of its own."""
+    with ControlPlane(binaries, parent=tmp_path_factory.mktemp("quick")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def whole_control_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """With controller manager and scheduler, for what they do; shared as well."""
+    with ControlPlane(binaries, WHOLE, parent=tmp_path_factory.mktemp("whole")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    """A namespace of the test's own in `control_plane`; it stays, because nobody there finishes a deletion."""
+    return make_namespace(control_plane, f"test-{next(NUMBERS)}")
+
+
+@pytest.fixture
+def whole_namespace(whole_control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own in `whole_control_plane`, deleted afterwards with all that is in it."""
+    name = make_namespace(whole_control_plane, f"test-{next(NUMBERS)}")
+    yield name
+    remove_namespace(whole_control_plane, name)
+
+
+@pytest.fixture(scope="session")
+def kinds_served(control_plane: ControlPlane) -> ControlPlane:
+    """`control_plane`, which serves our kinds."""
+    serve_kinds(control_plane)
+    return control_plane
+
+
+@pytest.fixture
+def objects(kinds_served: ControlPlane, namespace: str) -> Iterator[Objects]:
+    """Objects of our kinds in a namespace of the test's own; those without a namespace are everybody's."""
+    with Objects(kinds_served, namespace) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def dry_objects(kinds_served: ControlPlane) -> Iterator[Objects]:
+    """For tests that let the server check and keep nothing."""
+    with Objects(kinds_served, make_namespace(kinds_served, "dry")) as checked:
+        yield checked
