@@ -16,7 +16,7 @@ SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$pytho
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench figures lock set-up clean
+.PHONY: help demo test check slow bench figures crds lock set-up programs clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
@@ -26,7 +26,7 @@ demo: ## read a real page with real models, through our own engines and server
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
 	@$(IN_ROOT) $(BIN)/hpi-agent demo -f configs/pipelines/ocr.yaml
 
-test: check ## check, then every test that takes seconds
+test: check programs ## check, then every test that takes seconds
 	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS)
 
 check: set-up ## formatter, linter, types, who may import whom
@@ -35,7 +35,7 @@ check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/mypy
 	@$(IN_ROOT) $(BIN)/lint-imports --no-logo
 
-slow: set-up ## the tests that take minutes
+slow: set-up programs ## the tests that take minutes
 	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS)
 
 bench: set-up ## both systems in one run, the table of figures
@@ -47,13 +47,19 @@ figures: set-up ## the other figures: choice of engines, loading, models in the 
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.model_time
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.startup
 
+crds: set-up ## make the CustomResourceDefinitions in crds/ anew from the models
+	@$(IN_ROOT) $(BIN)/python -m hpi_core.schema -o crds
+
 lock: set-up ## make the lists of configs/locks anew from pyproject.toml; some minutes
 	@$(IN_ROOT) $(BIN)/python configs/locks/lock.py
 
 set-up: ## .venv, and the environment that converts Paddle's models, for the targets above
-	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo test
+	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo operator test
 	@$(IN_ROOT) $(BIN)/hpi-agent install paddle2onnx --store build/store
+
+programs: set-up ## etcd and Kubernetes for the tests, built once into the user's cache; 13 minutes
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.control_plane build
 
 clean: ## remove .venv, caches and what was built
 	@$(IN_ROOT) rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	@$(IN_ROOT) find agent crds tests configs -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(IN_ROOT) find agent crds operator tests configs -name __pycache__ -type d -prune -exec rm -rf {} +

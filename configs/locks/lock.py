@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Write the lists of this folder from pyproject.toml: one per purpose and Python version, with hashes.
 
-Run as `make lock`. The same pyproject.toml and the same `NEWEST` give the same bytes: packages published after that
-moment do not exist for the resolver. To take newer versions, move `NEWEST` and run it again.
+Run as `make lock`. Packages that are in a list keep their versions as long as everything can be resolved with them, so
+that a new package changes nothing else; packages published after `NEWEST` do not exist for the resolver. To take newer
+versions, move `NEWEST` and run `lock.py --upgrade`.
+
+An index that mirrors another shows packages hours or weeks after their upload time: without the first rule, the same
+`NEWEST` gave other versions on other days.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -62,8 +67,13 @@ AGENT: Final = Purpose(
 DEMO: Final = Purpose(
     "demo", extras=(*AGENT.extras, "demo"), groups=AGENT.groups, upon=("agent-cpu",), agreeing=("tools",)
 )
+OPERATOR: Final = Purpose("operator", extras=("operator",), agreeing=("tools", "agent-cpu"))
 TEST: Final = Purpose(
-    "test", extras=DEMO.extras, groups=(*DEMO.groups, "test"), upon=("agent-cpu", "demo"), agreeing=("tools",)
+    "test",
+    extras=(*DEMO.extras, "operator"),
+    groups=(*DEMO.groups, "test"),
+    upon=("agent-cpu", "demo", "operator"),
+    agreeing=("tools",),
 )
 PADDLE2ONNX: Final = Purpose(
     "paddle2onnx",
@@ -77,7 +87,7 @@ PADDLE2ONNX: Final = Purpose(
     # Paddle 3.2 needs a part of setuptools that later versions no longer have.
     own=("setuptools",),
 )
-PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, TEST, PADDLE2ONNX)
+PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, OPERATOR, TEST, PADDLE2ONNX)
 """In the order of resolution: a purpose may only name earlier ones."""
 
 
@@ -180,7 +190,37 @@ def render(purpose: Purpose, python: str, pins: Iterable[Pin]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def lists_for(uv: str, python: str) -> dict[str, str]:
+_PIN: Final = re.compile(r"^([a-z0-9][a-z0-9-]*)==([^\s\\]+)", re.MULTILINE)
+
+
+def written_versions(path: Path) -> dict[str, str]:
+    """Return the versions of a list as it is, by name; none where there is no such list."""
+    return dict(_PIN.findall(path.read_text())) if path.exists() else {}
+
+
+def resolve_all(
+    uv: str, purpose: Purpose, python: str, versions: Mapping[str, str], kept: Mapping[str, str]
+) -> dict[str, Pin]:
+    """Return the packages of a purpose on all platforms; those of `kept` keep their versions if that can be.
+
+    Raises:
+        CannotLock: There is no solution, whatever versions.
+    """
+
+    def resolved(wanted: Mapping[str, str]) -> dict[str, Pin]:
+        with ThreadPoolExecutor(len(PLATFORMS)) as pool:
+            pins = list(pool.map(partial(resolve, uv, purpose, python, wanted), PLATFORMS))
+        return merge(dict(zip(PLATFORMS, pins, strict=True)))
+
+    if kept:
+        try:
+            return resolved({**kept, **versions})
+        except CannotLock as error:
+            print(f"lock: {purpose.name}, Python {python}: not with the versions that it has: {error}", file=sys.stderr)
+    return resolved(versions)
+
+
+def lists_for(uv: str, python: str, upgrade: bool) -> dict[str, str]:
     """Return the text of every list of one Python version, by file name."""
     pins: dict[str, dict[str, Pin]] = {}
     texts = {}
@@ -190,12 +230,11 @@ def lists_for(uv: str, python: str) -> dict[str, str]:
         known = [name for name in (*purpose.agreeing, *purpose.upon) if name in pins]
         versions = {name: pin.version for earlier in known for name, pin in pins[earlier].items()}
         versions = {name: version for name, version in versions.items() if name not in purpose.own}
-        with ThreadPoolExecutor(len(PLATFORMS)) as pool:
-            resolve_on = partial(resolve, uv, purpose, python, versions)
-            resolved = merge(dict(zip(PLATFORMS, pool.map(resolve_on, PLATFORMS), strict=True)))
+        file_name = f"{purpose.name}-py{python.replace('.', '')}.txt"
+        kept = {} if upgrade else written_versions(HERE / file_name)
+        resolved = resolve_all(uv, purpose, python, versions, kept)
         installed = {name for earlier in purpose.upon for name in pins[earlier]}
         pins[purpose.name] = {name: pin for name, pin in resolved.items() if name not in installed}
-        file_name = f"{purpose.name}-py{python.replace('.', '')}.txt"
         texts[file_name] = render(purpose, python, pins[purpose.name].values())
     return texts
 
@@ -217,12 +256,14 @@ def main() -> int:
     """Write the lists, or with `--check` say which differ; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a list is not up to date")
-    check = parser.parse_args().check
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions up to NEWEST")
+    arguments = parser.parse_args()
+    check = arguments.check
     try:
         uv = find_uv()
         versions = sorted({python for purpose in PURPOSES for python in purpose.pythons})
         with ThreadPoolExecutor(len(versions)) as pool:  # They wait for the index, not for a processor.
-            by_python = list(pool.map(lambda python: lists_for(uv, python), versions))
+            by_python = list(pool.map(lambda python: lists_for(uv, python, arguments.upgrade), versions))
     except CannotLock as error:
         print(f"lock: {error}", file=sys.stderr)
         return 1

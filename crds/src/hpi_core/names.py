@@ -1,0 +1,78 @@
+"""Labels, annotations, field managers, and the names of everything that belongs to a pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from hpi_core.api.base import GROUP
+
+FIELD_MANAGER: Final = "hpi-operator"
+"""Owner of every field that the operator states by server-side apply."""
+
+AGENT_AUDIENCE: Final = "hpi-agent"
+"""Audience of the one token that a serving pod holds."""
+
+PIPELINE: Final = f"{GROUP}/pipeline"
+"""Label: name of the pipeline that an object belongs to; the operator watches objects with it alone."""
+
+CLASS: Final = f"{GROUP}/class"
+"""Label: class of hardware of a Deployment and its pods, in lower case."""
+
+REVISION: Final = f"{GROUP}/revision"
+"""Label: revision that a pod or a ConfigMap belongs to."""
+
+TRACK: Final = f"{GROUP}/track"
+"""Label: `stable` or `canary`."""
+
+PART: Final = f"{GROUP}/part"
+"""Label: what a pod is for: `serving`, `prebuild`, `self-test`."""
+
+RUNTIME: Final = f"{GROUP}/runtime"
+"""Label: HPIRuntime of a self-test pod."""
+
+RESOLUTION: Final = f"{GROUP}/resolution"
+"""Label: name of the HPIEngine that a Lease or a Job belongs to."""
+
+APPLIED: Final = f"{GROUP}/applied"
+"""Annotation: digest of what was applied, so that an unchanged object is not written again."""
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+NAME: Final = "app.kubernetes.io/name"
+INSTANCE: Final = "app.kubernetes.io/instance"
+
+NODE_RUNTIME_PREFIX: Final = f"runtime.{GROUP}/"
+"""Prefix of the Node labels that say which runtimes are usable there; only the operator writes them."""
+
+USABLE: Final = "usable"
+"""Value of such a label."""
+
+MAX_NAME: Final = 63
+_DIGITS: Final = 8
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name of at most so many characters: as it is, or its beginning and 8 digits of its digest.
+
+    Two different names never become one, and a letter or digit stands at both ends.
+    """
+    if len(name) <= longest:
+        return name
+    digits = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    return f"{name[: longest - _DIGITS - 1].rstrip('-.')}-{digits}"
+
+
+def child_name(pipeline: str, *parts: str, longest: int = MAX_NAME) -> str:
+    """Return the name of an object that belongs to a pipeline: `ocr-nvidia`, at most 63 characters.
+
+    Args:
+        pipeline: Name of the pipeline.
+        parts: What tells the object from the others of its kind; none: the object has the pipeline's own name.
+        longest: Most characters.
+    """
+    return shortened("-".join([pipeline, *parts]), longest)
+
+
+def node_runtime_label(runtime: str) -> str:
+    """Return the key of the Node label that says that a runtime is usable there."""
+    return NODE_RUNTIME_PREFIX + shortened(runtime, MAX_NAME)

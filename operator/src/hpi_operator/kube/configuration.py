@@ -1,0 +1,39 @@
+"""How the API server is reached: a kubeconfig file, or the rights of the pod that this program runs in."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hpi_core.errors import Refused
+
+
+def load_client(kubeconfig: str | None, connections: int) -> Any:
+    """Return the library's client for a kubeconfig file, or for the pod's own rights.
+
+    Raises:
+        Refused: There is neither, or the file cannot be used.
+    """
+    # Importing the library takes two seconds: nothing that needs no cluster pays for it.
+    from kubernetes import config
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config.config_exception import ConfigException
+
+    configuration = Configuration()
+    path = kubeconfig or os.environ.get("KUBECONFIG")
+    try:
+        if path:
+            config.load_kube_config(path, client_configuration=configuration)
+        else:
+            config.load_incluster_config(client_configuration=configuration)
+    except (ConfigException, OSError) as error:
+        raise Refused(
+            f"no API server to speak to: {error}; give --kubeconfig FILE, set $KUBECONFIG, or run in a pod whose "
+            "service account's token is mounted"
+        ) from error
+    configuration.connection_pool_maxsize = connections
+    # What failed is decided above: a repeated write would be counted twice.
+    configuration.retries = False
+    client = ApiClient(configuration)
+    client.user_agent = "hpi-operator"
+    return client
