@@ -45,7 +45,9 @@ class Done:
 class Performer:
     """Carries out plans."""
 
-    def __init__(self, api: Api, recorder: Recorder, may_write: Callable[[], bool]) -> None:
+    def __init__(
+        self, api: Api, recorder: Recorder, may_write: Callable[[], bool], note: Callable[[Manifest], None]
+    ) -> None:
         """Prepare.
 
         Args:
@@ -53,10 +55,12 @@ class Performer:
             recorder: Tells the events.
             may_write: Whether this operator leads; asked before every write, so that one that lost the election ends
                 its pass without another.
+            note: Told of every object as the API server answered its write.
         """
         self._api = api
         self._recorder = recorder
         self._may_write = may_write
+        self._note = note
 
     def perform(
         self, plan: Plan, subject: Subject, live: Mapping[ObjectKey, Manifest], status: Manifest | None
@@ -91,9 +95,8 @@ class Performer:
             if not differs(live.get(key), intent) or not self._may_write():
                 continue
             try:
-                self._api.apply(
-                    intent, force=key.kind not in SHARED_KINDS, priority=PRIORITIES.get(key.kind, OTHER_PRIORITY)
-                )
+                force, priority = key.kind not in SHARED_KINDS, PRIORITIES.get(key.kind, OTHER_PRIORITY)
+                self._note(self._api.apply(intent, force=force, priority=priority))
                 applied.append(key)
                 log.info("applied", extra={"object": str(key)})
             except Taken as error:

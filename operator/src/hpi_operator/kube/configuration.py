@@ -37,3 +37,23 @@ def load_client(kubeconfig: str | None, connections: int) -> Any:
     client = ApiClient(configuration)
     client.user_agent = "hpi-operator"
     return client
+
+
+def login_facts(kubeconfig: str | None) -> dict[str, Any]:
+    """Return server, certificates and token as kopf's `ConnectionInfo` takes them.
+
+    Raises:
+        Refused: As `load_client`.
+    """
+    configuration = load_client(kubeconfig, 1).configuration
+    header = configuration.get_api_key_with_prefix("authorization") or ""
+    scheme, _, token = header.partition(" ")
+    return {
+        "server": configuration.host,
+        "ca_path": configuration.ssl_ca_cert,
+        "insecure": not configuration.verify_ssl,
+        "certificate_path": configuration.cert_file,
+        "private_key_path": configuration.key_file,
+        "scheme": scheme or None,
+        "token": token or None,
+    }

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hpi_core.names import APPLIED
+
 Manifest = Mapping[str, Any]
 """An object of Kubernetes as plain JSON data."""
 
@@ -30,6 +32,12 @@ def key_of(manifest: Manifest) -> ObjectKey:
     """Return what names a manifest."""
     metadata = manifest["metadata"]
     return ObjectKey(manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def applied_digest(manifest: Manifest) -> str | None:
+    """Return the digest of the intent that an object was last written from, None where it was not ours."""
+    digest: str | None = (manifest["metadata"].get("annotations") or {}).get(APPLIED)
+    return digest
 
 
 @dataclass(frozen=True)
