@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hpi_core.digest import digest_of_json
 from hpi_core.names import APPLIED
-from hpi_operator.plan.intent import Manifest
+from hpi_operator.plan.intent import Manifest, applied_digest
 
 KEYS_OF_LISTS: Final = ("name", "type", "containerPort", "port", "ip", "topologyKey", "mountPath", "devicePath")
 """Fields by which Kubernetes tells the elements of a list apart, in the order of preference."""
@@ -33,8 +33,14 @@ def differs(live: Manifest | None, intent: Manifest) -> bool:
     """
     if live is None:
         return True
-    seen = (live["metadata"].get("annotations") or {}).get(APPLIED)
-    return seen != intent["metadata"]["annotations"][APPLIED] or not holds(live, intent)
+    return applied_digest(live) != applied_digest(intent) or not holds(live, intent)
+
+
+def why(live: Manifest | None, intent: Manifest) -> str:
+    """Return in one word why an intent has to be written: it is `new`, `changed`, or the live object has `drifted`."""
+    if live is None:
+        return "new"
+    return "drifted" if applied_digest(live) == applied_digest(intent) else "changed"
 
 
 def holds(live: Any, intent: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hpi_core.digest import canonical_json
-from hpi_operator.act.drift import differs, stamped
+from hpi_operator.act.drift import differs, stamped, why
 from hpi_operator.act.events import Recorder, Subject
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.errors import NotThere, Taken
@@ -98,7 +98,7 @@ class Performer:
                 force, priority = key.kind not in SHARED_KINDS, PRIORITIES.get(key.kind, OTHER_PRIORITY)
                 self._note(self._api.apply(intent, force=force, priority=priority))
                 applied.append(key)
-                log.info("applied", extra={"object": str(key)})
+                log.info("applied", extra={"object": str(key), "why": why(live.get(key), intent)})
             except Taken as error:
                 conflicts.append(f"{key}: fields owned by {', '.join(error.owners)}: {error}")
             except NotThere as error:
