@@ -33,40 +33,66 @@ def differs(live: Manifest | None, intent: Manifest) -> bool:
     """
     if live is None:
         return True
-    return applied_digest(live) != applied_digest(intent) or not holds(live, intent)
+    return applied_digest(live) != applied_digest(intent) or drift(live, intent) is not None
 
 
 def why(live: Manifest | None, intent: Manifest) -> str:
-    """Return in one word why an intent has to be written: it is `new`, `changed`, or the live object has `drifted`."""
+    """Return why an intent has to be written: it is `new`, `changed`, or the live object `drifted at PATH`."""
     if live is None:
         return "new"
-    return "drifted" if applied_digest(live) == applied_digest(intent) else "changed"
+    if applied_digest(live) != applied_digest(intent):
+        return "changed"
+    return f"drifted at {drift(live, intent)}"
 
 
-def holds(live: Any, intent: Any) -> bool:
-    """Return whether every leaf of an intent is in the live value.
+def drift(live: Any, intent: Any, path: str = "") -> str | None:
+    """Return the path of the first leaf of an intent that is not in the live value, None where all are.
 
     A list of mappings is compared element by element by the name of each, so that elements of other writers (a
     side-car) do not count as a difference; any other list must be equal.
     """
     if isinstance(intent, Mapping):
-        return isinstance(live, Mapping) and all(_is_in(live, key, value) for key, value in intent.items())
+        return _drift_in_mapping(live, intent, path)
     if isinstance(intent, Sequence) and not isinstance(intent, str):
-        if not isinstance(live, Sequence) or isinstance(live, str):
-            return False
-        key = _key_of(intent)
-        if key is None:
-            return len(live) == len(intent) and all(holds(*pair) for pair in zip(live, intent, strict=True))
-        by_key = {element.get(key): element for element in live if isinstance(element, Mapping)}
-        return all(element[key] in by_key and holds(by_key[element[key]], element) for element in intent)
-    return bool(live == intent)
+        return _drift_in_list(live, intent, path)
+    return None if live == intent else path
 
 
-def _is_in(live: Mapping[str, Any], key: str, value: Any) -> bool:
-    # The API server leaves out what is empty.
-    if key not in live:
-        return value in ({}, [], (), None)
-    return holds(live[key], value)
+def _drift_in_mapping(live: Any, intent: Mapping[str, Any], path: str) -> str | None:
+    if not isinstance(live, Mapping):
+        return path
+    for key, value in intent.items():
+        here = f"{path}.{key}" if path else key
+        if key not in live:
+            # The API server leaves out what is empty, false or 0 where that is what absence means.
+            if value:
+                return here
+            continue
+        found = drift(live[key], value, here)
+        if found is not None:
+            return found
+    return None
+
+
+def _drift_in_list(live: Any, intent: Sequence[Any], path: str) -> str | None:
+    if not isinstance(live, Sequence) or isinstance(live, str):
+        return path
+    key = _key_of(intent)
+    if key is None:
+        if len(live) != len(intent):
+            return path
+        found = (
+            drift(ours, wish, f"{path}[{place}]") for place, (ours, wish) in enumerate(zip(live, intent, strict=True))
+        )
+        return next((one for one in found if one is not None), None)
+    by_key = {element.get(key): element for element in live if isinstance(element, Mapping)}
+    for element in intent:
+        here = f"{path}[{element[key]}]"
+        there = by_key.get(element[key])
+        missing = here if there is None else drift(there, element, here)
+        if missing is not None:
+            return missing
+    return None
 
 
 def _key_of(elements: Sequence[Any]) -> str | None:
