@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from hpi_agent.profile import Cpu, CpuAllowance, HardwareClass, Machine, Memory, NumaNode, hardware_class
+from hpi_agent.profile import (
+    AcceleratorClass,
+    Cpu,
+    CpuAllowance,
+    HardwareClass,
+    Machine,
+    Memory,
+    NumaNode,
+    hardware_class,
+)
 from hpi_core.digest import PATTERN, canonical_json
 
 GIB = 2**30
@@ -50,6 +59,7 @@ OTHERS: dict[str, Any] = {
     "threads": 5,
     "numa_nodes": 1,
     "memory_gibibytes": None,
+    "accelerator": AcceleratorClass("NVIDIA", "NVIDIA L4"),
 }
 
 

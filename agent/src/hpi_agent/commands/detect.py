@@ -21,7 +21,26 @@ JSON and YAML have one schema. Fields are added to it, never renamed; `null` mea
     memory.memoryLimitBytes     tightest cgroup limit; null: no limit
     memory.memoryLimitFile      where it was read
     memory.memoryAvailableBytes the smaller of both; null: not known
-    hardwareClass               what measured decisions are remembered under (`hpi_agent.profile.HardwareClass`)
+    nvidiaDriver                null: no sign of one
+    nvidiaDriver.version        of the kernel module; null: not loaded
+    nvidiaDriver.libraryVersion of libnvidia-ml.so.1; null: no library, or not known
+    nvidiaDriver.cudaVersion    newest CUDA it serves, such as 12.4; null: not known
+    gpus[]                      NVIDIA GPUs that this process may see: index as NVML counts, product, uuid, pciBusId,
+                                computeCapability, memoryBytes, migEnabled, fault (why it cannot compute); null: not
+                                known, for migEnabled also: no such mode, for fault: none
+    gpus[].migSlices[]          index, profile such as 1g.10gb, uuid, memoryBytes
+    ascendDriver                null: no sign of one
+    ascendDriver.version, firmwareVersion                               null: not known
+    cann                        null: not found
+    cann.version, .package, .directory                                  package is toolkit | nnrt | nnae
+    npus[]                      Ascend NPUs that this process may see: index, chip (the SoC version as ATC takes it),
+                                deviceNumber (N of /dev/davinciN), card, cardChip, pciBusId, memoryBytes, memoryKind
+                                (HBM | DDR), health, template (of a vNPU, else null), fault
+    devices[]                   what may be asked for beside cpu: device (gpu:0, npu:0; a slice is a device), uuid (what
+                                CUDA_VISIBLE_DEVICES takes, null for NPUs), hardwareClass, hardwareClassDigest, or in
+                                unclassed why it has no class
+    hardwareClass               of the processors: what measured decisions are remembered under
+                                (`hpi_agent.profile.HardwareClass`)
     hardwareClassDigest         sha256:<hex> of its canonical JSON
     notes                       sentences on what could not be read or is unusual
 """
@@ -35,6 +54,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Final
 
+from hpi_agent.commands.detect_devices import class_rows, device_rows, devices_document
 from hpi_agent.discovery import detect
 from hpi_agent.discovery.cpulist import format_cpulist
 from hpi_agent.profile import CpuAllowance, Machine, Memory, hardware_class
@@ -48,9 +68,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the parser of `detect`."""
     parser = subparsers.add_parser(
         "detect",
-        help="show what this machine offers: processors, cores left by limits, memory",
+        help="show what this machine offers: processors, cores left by limits, memory, GPUs and NPUs",
         description="Show what this machine offers an inference engine: processors and instruction sets, the whole "
-        "cores that quota, CPU set and affinity leave, NUMA nodes and memory. Nothing is changed.",
+        "cores that quota, CPU set and affinity leave, NUMA nodes, memory, NVIDIA GPUs and Ascend NPUs with their "
+        "drivers. Nothing is changed.",
     )
     parser.add_argument(
         "--host-root",
@@ -107,6 +128,7 @@ def document(machine: Machine) -> dict[str, Any]:
             "memoryLimitFile": machine.memory.limit_file,
             "memoryAvailableBytes": machine.memory.available_bytes,
         },
+        **devices_document(machine),
         "hardwareClass": kind.to_json(),
         "hardwareClassDigest": kind.digest,
         "notes": list(machine.notes),
@@ -146,7 +168,9 @@ def rows(machine: Machine) -> list[tuple[str, str]]:
         ("NUMA nodes", _nodes_text(machine)),
         ("Memory", _size(machine.memory.total_bytes)),
         ("Memory limit", _limit_text(machine.memory)),
+        *device_rows(machine),
         ("Hardware class", hardware_class(machine).digest),
+        *class_rows(machine),
     ]
 
 

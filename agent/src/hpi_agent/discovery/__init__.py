@@ -1,7 +1,8 @@
 """What the machine offers this process, read through one root path and never changed.
 
 `cpu_allowance` is what engines size their threads by; `detect` reads everything. No hardware and no limit are values; a
-file that does not say what the kernel promises is refused by name.
+file that does not say what the kernel promises is refused by name. What is broken about a GPU or an NPU is a note: the
+machine computes without it. The tools that know devices (NVML, npu-smi) are asked in children with a deadline.
 """
 
 from __future__ import annotations

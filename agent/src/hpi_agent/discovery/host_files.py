@@ -99,6 +99,27 @@ class HostFiles:
         """
         return os.path.isdir(self._locate(path))
 
+    def has(self, path: str) -> bool:
+        """Return whether anything is there, of whatever kind.
+
+        Raises:
+            Refused: A symbolic link leads out of the root.
+        """
+        return os.path.exists(self._locate(path))
+
+    def resolved_name(self, path: str) -> str:
+        """Return the last part of a path after all symbolic links.
+
+        Raises:
+            Refused: A symbolic link leads out of the root.
+        """
+        return os.path.basename(os.path.realpath(self._locate(path)))
+
+    @property
+    def is_own_machine(self) -> bool:
+        """Whether the root is this machine's own `/`, so that its tools and libraries speak of the same machine."""
+        return self._real_root == "/"
+
     def malformed(self, path: str, seen: str, expected: str) -> Refused:
         """Return the error for a file that does not say what the kernel promises."""
         return Refused(f"{self.shown(path)} says {quoted(seen)}; expected {expected}; check the host root")

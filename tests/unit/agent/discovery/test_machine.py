@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hpi_agent.discovery import detect
+from hpi_agent.discovery.device_signs import has_ascend_sign, has_nvidia_sign
+from hpi_agent.discovery.host_files import HostFiles
+from hpi_agent.discovery.lenient_files import LenientFiles
 from hpi_agent.profile import NumaNode
 from hpi_core.errors import Refused
 from support.host_trees import host_tree
@@ -121,3 +126,39 @@ def test_this_very_machine_is_detected() -> None:
     machine = detect(Path("/"))
 
     assert 1 <= machine.allowance.whole_cores <= machine.cpu.logical_cpus
+
+
+def test_a_machine_without_devices_starts_no_child_and_loads_nothing_that_could(tmp_path: Path) -> None:
+    root = host_tree(tmp_path, "container-v2-two-nodes")
+    program = (
+        "import sys; from pathlib import Path; from hpi_agent.discovery import detect; detect(Path(sys.argv[1])); "
+        "print([name for name in ('subprocess', 'hpi_agent.discovery.nvidia', 'hpi_agent.discovery.ascend') "
+        "if name in sys.modules])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, check=True, text=True)
+
+    assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "sign"),
+    [
+        ("/dev/nvidia0", "nvidia"),
+        ("/proc/driver/nvidia/version", "nvidia"),
+        ("/sys/module/nvidia/version", "nvidia"),
+        ("/usr/lib64/libnvidia-ml.so.1", "nvidia"),
+        ("/usr/lib/wsl/lib/libnvidia-ml.so.1", "nvidia"),
+        ("/dev/davinci7", "ascend"),
+        ("/dev/davinci_manager", "ascend"),
+        ("/usr/local/Ascend/driver/version.info", "ascend"),
+        ("/etc/ascend_install.info", "ascend"),
+        ("/dev/null", None),
+    ],
+)
+def test_each_sign_of_devices_is_followed_up(tmp_path: Path, path: str, sign: str | None) -> None:
+    files = LenientFiles(HostFiles(host_tree(tmp_path, "container-v2-two-nodes", {path: ""})))
+    names = files.names("/dev")
+
+    assert has_nvidia_sign(files, names) is (sign == "nvidia")
+    assert has_ascend_sign(files, names) is (sign == "ascend")
