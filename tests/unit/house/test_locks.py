@@ -19,7 +19,7 @@ LISTS = sorted(LOCKS.glob("*.txt"))
 PYTHONS = ("3.11", "3.12", "3.13")
 NAMES = {
     f"{purpose}-py{python.replace('.', '')}.txt"
-    for purpose in ("tools", "agent-cpu", "demo", "test")
+    for purpose in ("tools", "agent-cpu", "demo", "operator", "test")
     for python in PYTHONS
 }
 APART = {f"paddle2onnx-py{python}.txt" for python in ("310", "311", "312")}
@@ -162,7 +162,7 @@ def test_a_requirement_that_no_list_meets_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("purpose", "below"), [("demo", ["agent-cpu"]), ("test", ["agent-cpu", "demo"])])
+@pytest.mark.parametrize(("purpose", "below"), [("demo", ["agent-cpu"]), ("test", ["agent-cpu", "demo", "operator"])])
 def test_a_list_repeats_nothing_of_the_lists_below_it(python: str, purpose: str, below: list[str]) -> None:
     ending = f"-py{python.replace('.', '')}.txt"
 
