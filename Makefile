@@ -16,7 +16,7 @@ SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$pytho
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench figures crds lock set-up programs clean
+.PHONY: help demo test check slow bench figures gpu crds lock set-up programs clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
@@ -47,6 +47,10 @@ figures: set-up ## the other figures: choice of engines, loading, models in the 
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.model_time
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.startup
 
+# It runs where nothing can be set up: on a machine that has a device and no network.
+gpu: ## what the engines do on this machine's GPU or NPU; ten minutes, no network, status 3 where there is none
+	@$(IN_ROOT) PYTHONPATH=agent/src:crds/src:tests $(or $(PYTHON),$(if $(wildcard .venv/bin/python),.venv/bin/python,python3)) -m device.report
+
 crds: set-up ## make the CustomResourceDefinitions in crds/ anew from the models
 	@$(IN_ROOT) $(BIN)/python -m hpi_core.schema -o crds
 
@@ -57,7 +61,7 @@ set-up: ## .venv, and the environment that converts Paddle's models, for the tar
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo operator test
 	@$(IN_ROOT) $(BIN)/hpi-agent install paddle2onnx --store build/store
 
-programs: set-up ## etcd and Kubernetes for the tests, built once into the user's cache; 13 minutes
+programs: set-up ## etcd, Kubernetes and kwok for the tests, built once into the user's cache; 15 minutes
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.control_plane build
 
 clean: ## remove .venv, caches and what was built

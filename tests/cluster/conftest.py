@@ -9,9 +9,10 @@ from itertools import count
 import pytest
 
 from hpi_core.errors import HpiError
+from support.audit import WRITES
 from support.control_plane.binaries import Binaries, find_binaries
 from support.control_plane.cluster import ControlPlane
-from support.control_plane.components import WHOLE
+from support.control_plane.components import PLAYED, WHOLE
 from support.control_plane.namespaces import make_namespace, remove_namespace
 from support.objects import Objects, serve_kinds
 
@@ -57,6 +58,22 @@ def whole_namespace(whole_control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def played_control_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """With nodes and pods that kwok plays, an audit log of every write, and our kinds; shared as well."""
+    with ControlPlane(binaries, PLAYED, audit_policy=WRITES, parent=tmp_path_factory.mktemp("played")) as cluster:
+        serve_kinds(cluster)
+        yield cluster
+
+
+@pytest.fixture
+def played_namespace(played_control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own in `played_control_plane`, deleted afterwards with all that is in it."""
+    name = make_namespace(played_control_plane, f"test-{next(NUMBERS)}")
+    yield name
+    remove_namespace(played_control_plane, name)
+
+
+@pytest.fixture(scope="session")
 def kinds_served(control_plane: ControlPlane) -> ControlPlane:
     """`control_plane`, which serves our kinds."""
     serve_kinds(control_plane)
@@ -73,5 +90,6 @@ def objects(kinds_served: ControlPlane, namespace: str) -> Iterator[Objects]:
 @pytest.fixture(scope="session")
 def dry_objects(kinds_served: ControlPlane) -> Iterator[Objects]:
     """For tests that let the server check and keep nothing."""
-    with Objects(kinds_served, make_namespace(kinds_served, "dry")) as checked:
+    assert kinds_served.kubectl("create", "namespace", "dry").exit_code == 0
+    with Objects(kinds_served, "dry") as checked:
         yield checked

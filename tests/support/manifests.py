@@ -78,6 +78,17 @@ def with_value(document: Document, path: str, value: Any) -> Document:
     return changed
 
 
+def without_value(document: Document, path: str) -> Document:
+    """Return a copy of a document without the value at a path such as `spec.pipeline`."""
+    changed = copy.deepcopy(document)
+    *parents, last = path.split(".")
+    here: Any = changed
+    for part in parents:
+        here = here[part]
+    del here[last]
+    return changed
+
+
 def checked(document: Document) -> HPIPipeline:
     """Return the manifest as the program reads it."""
     return read_pipeline(json.dumps(document), "test.yaml")

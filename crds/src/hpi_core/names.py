@@ -10,6 +10,9 @@ from hpi_core.api.base import GROUP
 FIELD_MANAGER: Final = "hpi-operator"
 """Owner of every field that the operator states by server-side apply."""
 
+AGENT_FIELD_MANAGER: Final = "hpi-agent"
+"""Owner of every field of a status that a node agent states; one name for all, so that another agent may go on."""
+
 AGENT_AUDIENCE: Final = "hpi-agent"
 """Audience of the one token that a serving pod holds."""
 

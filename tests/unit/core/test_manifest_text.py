@@ -19,13 +19,15 @@ HEAD = "apiVersion: hpi.paddlex.io/v1alpha1\nkind: HPIPipeline\nmetadata: {name:
 NOT_YAML = "(document): cannot be read as YAML: "
 
 
-def with_route(route: str) -> str:
-    """Return a manifest whose `spec.route`, a free mapping, is a text of the test's."""
-    return f"{HEAD}spec:\n  pipeline: OCR\n  route: {route}\n"
+def with_inline(inline: str) -> str:
+    """Return a manifest whose `spec.config.inline`, a free mapping, is a text of the test's."""
+    return f"{HEAD}spec:\n  config:\n    inline: {inline}\n"
 
 
-def route_of(text: str) -> Any:
-    return read_pipeline(text, "test.yaml").spec.route
+def inline_of(text: str) -> Any:
+    config = read_pipeline(text, "test.yaml").spec.config
+    assert config is not None
+    return config.inline
 
 
 def test_yaml_and_json_of_one_manifest_are_the_same() -> None:
@@ -80,22 +82,22 @@ def test_nesting_of_thousands_of_levels_is_refused(opening: str, levels: int) ->
 
 
 def test_the_deepest_nesting_allowed_is_read_and_one_level_more_is_not() -> None:
-    # The document, its spec and the route are the first three levels.
-    lists = MAX_DEPTH - 3
+    # The document, its spec, the config and the mapping inside are the first four levels.
+    lists = MAX_DEPTH - 4
     deepest = f"{{a: {'[' * lists}{']' * lists}}}"
     deeper = f"{{a: {'[' * (lists + 1)}{']' * (lists + 1)}}}"
 
-    assert str(route_of(with_route(deepest))).count("[") == lists
-    assert problems_of(with_route(deeper)) == [f"(document): must not nest deeper than {MAX_DEPTH} levels"]
+    assert str(inline_of(with_inline(deepest))).count("[") == lists
+    assert problems_of(with_inline(deeper)) == [f"(document): must not nest deeper than {MAX_DEPTH} levels"]
 
 
 @pytest.mark.parametrize("character", ["x", "é"], ids=["one byte each", "two bytes each"])
 def test_the_largest_manifest_is_read_and_one_byte_more_is_not(character: str) -> None:
-    text = with_route("{}") + "#"
+    text = with_inline("{}") + "#"
     largest = text + character * ((MAX_MANIFEST_BYTES - len(text)) // len(character.encode()))
     largest += "x" * (MAX_MANIFEST_BYTES - len(largest.encode()))
 
-    assert route_of(largest) == {}
+    assert inline_of(largest) == {}
     assert problems_of(largest + "x") == [f"(document): must not be larger than {MAX_MANIFEST_BYTES} bytes"]
 
 
@@ -105,9 +107,9 @@ def test_a_key_that_appears_twice_is_refused_with_its_line() -> None:
     assert problems_of(text) == [f"{NOT_YAML}key 'replicas' appears twice, the second time at line 7"]
 
 
-@pytest.mark.parametrize("route", ["{a: {b: 1, b: 2}}", "[{b: 1, b: 2}]", '{"b": 1, b: 2}'])
-def test_a_key_that_appears_twice_is_refused_at_every_depth(route: str) -> None:
-    assert problems_of(with_route(route)) == [f"{NOT_YAML}key 'b' appears twice, the second time at line 6"]
+@pytest.mark.parametrize("inline", ["{a: {b: 1, b: 2}}", "[{b: 1, b: 2}]", '{"b": 1, b: 2}'])
+def test_a_key_that_appears_twice_is_refused_at_every_depth(inline: str) -> None:
+    assert problems_of(with_inline(inline)) == [f"{NOT_YAML}key 'b' appears twice, the second time at line 6"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_key_that_appears_twice_is_refused_at_every_depth(route: str) -> None:
     ],
 )
 def test_a_key_that_is_not_text_is_refused(key: str, shown: str) -> None:
-    assert problems_of(with_route(f"{{{key}: x}}")) == [f"{NOT_YAML}keys must be strings, got {shown} (line 6)"]
+    assert problems_of(with_inline(f"{{{key}: x}}")) == [f"{NOT_YAML}keys must be strings, got {shown} (line 6)"]
 
 
 def test_an_alias_is_refused_before_it_can_stand_for_gigabytes() -> None:
@@ -135,7 +137,7 @@ def test_an_alias_is_refused_before_it_can_stand_for_gigabytes() -> None:
 
 
 def test_a_merge_key_is_refused() -> None:
-    assert problems_of(with_route("{<<: {a: 1}}")) == [
+    assert problems_of(with_inline("{<<: {a: 1}}")) == [
         f"{NOT_YAML}merge keys (<<) are not allowed; write the fields out (line 6)"
     ]
 
@@ -157,7 +159,7 @@ def test_a_merge_key_is_refused() -> None:
     ],
 )
 def test_a_tag_is_refused(value: str) -> None:
-    [problem] = problems_of(with_route(f"{{a: {value}}}"))
+    [problem] = problems_of(with_inline(f"{{a: {value}}}"))
 
     assert problem.startswith(f"{NOT_YAML}tags (")
     assert problem.endswith(") are not allowed; write the value alone (line 6)")
@@ -194,10 +196,10 @@ def test_a_tag_is_refused(value: str) -> None:
     ],
 )
 def test_a_plain_value_is_read_as_json_would_have_it(written: str, read: Any) -> None:
-    route = route_of(with_route(f"{{a: {written}}}"))
+    inline = inline_of(with_inline(f"{{a: {written}}}"))
 
-    assert route == {"a": read}
-    assert type(route["a"]) is type(read)
+    assert inline == {"a": read}
+    assert type(inline["a"]) is type(read)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_a_plain_value_is_read_as_json_would_have_it(written: str, read: Any) ->
     ids=lambda value: value[:20],
 )
 def test_a_number_that_json_or_64_bits_cannot_hold_is_refused(value: str) -> None:
-    [problem] = problems_of(with_route(f"{{a: {value}}}"))
+    [problem] = problems_of(with_inline(f"{{a: {value}}}"))
 
     assert problem.startswith(NOT_YAML)
     assert problem.endswith("is not a number of 64 bits (line 6)")
@@ -225,7 +227,7 @@ def test_a_number_that_json_or_64_bits_cannot_hold_is_refused(value: str) -> Non
 
 @pytest.mark.parametrize("text", [r'"\ud83d"', r'"\ude00\ud83d"', r'"\udfff"'])
 def test_half_of_a_surrogate_pair_is_refused(text: str) -> None:
-    [problem] = problems_of(with_route(f"{{a: {text}}}"))
+    [problem] = problems_of(with_inline(f"{{a: {text}}}"))
 
     assert problem.endswith("holds half of a surrogate pair (line 6)")
 
@@ -246,10 +248,10 @@ json_values = st.recursive(
 @settings(deadline=None)
 @given(st.dictionaries(keys, json_values, max_size=3))
 @example({"tiny": 5e-324, "huge": -1.5e300, "whole": 1e16, "text": "1e16"})
-def test_every_json_mapping_is_read_as_it_was_written(route: dict[str, Any]) -> None:
-    text = json.dumps(an_ocr_pipeline(route=route))
+def test_every_json_mapping_is_read_as_it_was_written(inline: dict[str, Any]) -> None:
+    text = json.dumps(an_ocr_pipeline(config={"inline": inline}))
 
-    assert route_of(text) == route
+    assert inline_of(text) == inline
 
 
 @settings(deadline=None)
@@ -263,8 +265,8 @@ def test_every_text_is_read_or_refused_and_never_breaks_the_reader(text: str) ->
 @given(st.text("0123456789abxefn_+-.:~\"'#", min_size=1))
 def test_every_scalar_is_read_or_refused_and_never_breaks_the_reader(scalar: str) -> None:
     try:
-        route = route_of(with_route(f"{{a: {scalar}\n}}"))
+        inline = inline_of(with_inline(f"{{a: {scalar}\n}}"))
     except InvalidManifest:
         return
 
-    assert isinstance(route, dict)
+    assert isinstance(inline, dict)

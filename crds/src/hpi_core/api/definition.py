@@ -45,7 +45,9 @@ class Kind:
     scale: Scale | None = None
     rules: tuple[Rule, ...] = ()
     """Rules on the whole object: of its metadata a rule may read the name alone."""
-    categories: tuple[str, ...] = ("hpi",)
+    categories: tuple[str, ...] = ("paddlex",)
+    """Words with which `kubectl get` lists this kind beside others; none may be a word of one kind, or asking for one
+    object by it is refused."""
 
     @property
     def name(self) -> str:

@@ -10,20 +10,24 @@ from hpi_core.api.base import ApiModel
 from hpi_core.api.rules import ListMap
 from hpi_core.api.v1alpha1.scalars import Timestamp
 
-MAX_CONDITIONS: Final = 16
+CONDITION_TYPE: Final = r"^[A-Z][A-Za-z]*$"
+CONDITION_STATUS: Final = r"^(True|False|Unknown)$"
+CONDITION_REASON: Final = r"^[A-Z][A-Za-z0-9]*$"
+
+MAX_CONDITIONS: Final = 12
 MAX_MESSAGE_CHARACTERS: Final = 512
 
 
 class Condition(ApiModel):
     """One observation. `Ready` only sums the others up."""
 
-    type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]*$", min_length=1, max_length=40)]
+    type: Annotated[str, Field(pattern=CONDITION_TYPE, min_length=1, max_length=40)]
     """What is observed, an adjective or a participle, such as `Ready` or `EnginesReady`."""
 
-    status: Annotated[str, Field(pattern=r"^(True|False|Unknown)$", max_length=7)]
+    status: Annotated[str, Field(pattern=CONDITION_STATUS, max_length=7)]
     """`True`, `False` or `Unknown`."""
 
-    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", min_length=1, max_length=64)]
+    reason: Annotated[str, Field(pattern=CONDITION_REASON, min_length=1, max_length=64)]
     """Why, one word for programs, such as `NoMatchingNode`."""
 
     message: Annotated[str, Field(max_length=MAX_MESSAGE_CHARACTERS)] = ""

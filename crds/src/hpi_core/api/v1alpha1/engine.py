@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from hpi_core.api.base import ApiModel, JsonObject, Metadata
-from hpi_core.api.rules import ListMap, ListSet, Opaque, Rule
+from hpi_core.api.rules import Atomic, ListMap, ListSet, Opaque, Rule
 from hpi_core.api.v1alpha1.condition import Conditions, Generation
 from hpi_core.api.v1alpha1.hardware import HardwareClass
 from hpi_core.api.v1alpha1.scalars import (
@@ -26,14 +26,17 @@ from hpi_core.digest import digest_of_json
 
 MAX_CANDIDATES: Final = 24
 MAX_VERIFIED_DRIVERS: Final = 8
-MAX_INPUTS: Final = 16
-MAX_SHAPES: Final = 16
+MAX_INPUTS: Final = 8
+MAX_SHAPES: Final = 8
 MAX_RANK: Final = 8
+MAX_DIMENSION: Final = 1_000_000
 
 NAME_DIGITS: Final = 40
 """Hexadecimal digits of the digest in an HPIEngine's name: 160 bits, so that two resolutions never meet."""
 
-Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], Field(strict=False, max_length=MAX_RANK)]
+Shape = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_DIMENSION)], ...], Field(strict=False, max_length=MAX_RANK), Atomic()
+]
 
 
 class Gate(ApiModel):
@@ -65,7 +68,7 @@ class InputShapes(ApiModel):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     """Name of the input."""
 
-    shapes: Annotated[tuple[Shape, ...], Field(strict=False, min_length=1, max_length=MAX_SHAPES)]
+    shapes: Annotated[tuple[Shape, ...], Field(strict=False, min_length=1, max_length=MAX_SHAPES), Atomic()]
     """Shapes, smallest, usual and largest first where the profile has no other order."""
 
 
@@ -126,7 +129,7 @@ class CandidateStatus(ApiModel):
     """How people call it, such as `openvino` or `paddle mkldnn`."""
 
     backend: Backend
-    """The backend."""
+    """Name of the backend."""
 
     precision: Word
     """Precision of the arithmetic."""
@@ -138,7 +141,7 @@ class CandidateStatus(ApiModel):
     """Median time of one inference over the mix of shapes. Unit: microseconds."""
 
     p99_microseconds: Microseconds | None = None
-    """99th percentile of the same. Unit: microseconds."""
+    """The 99th percentile of the same. Unit: microseconds."""
 
     memory_bytes: Bytes | None = None
     """Main memory that it took. Unit: bytes."""
@@ -150,7 +153,7 @@ class CandidateStatus(ApiModel):
     """Largest max |answer - reference| / max |reference| over outputs and samples. Unit: parts per million."""
 
     verdict: Word
-    """Such as `Chosen`, `Slower`, `OutOfTolerance`, `Failed`, `Excluded`."""
+    """What became of it, such as `Chosen`, `Slower`, `OutOfTolerance`, `Failed`, `Excluded`."""
 
     reason: Annotated[str, Field(max_length=160)] = ""
     """Why, for people."""
@@ -166,7 +169,7 @@ class Artifact(ApiModel):
     """Digest of its bytes; the first complete one of a key wins."""
 
     bytes: Bytes
-    """Its size. Unit: bytes."""
+    """Size of the built form. Unit: bytes."""
 
 
 class EngineFailure(ApiModel):
@@ -179,7 +182,7 @@ class EngineFailure(ApiModel):
     """What happened, for people."""
 
     time: Timestamp
-    """When."""
+    """When it happened."""
 
 
 class EngineStatus(ApiModel):

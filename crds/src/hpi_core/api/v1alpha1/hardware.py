@@ -62,7 +62,7 @@ class HardwareClass(ApiModel):
     """`x86-64-v1` to `x86-64-v4`; on aarch64 the widest vector extension."""
 
     isa_flags: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=24)], ...], Field(strict=False, max_length=64), ListSet()
+        tuple[Annotated[str, Field(min_length=1, max_length=24)], ...], Field(strict=False, max_length=32), ListSet()
     ] = ()
     """Features of the processors that engines make use of."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from hpi_core.api.base import SERVICE_NAME
 from hpi_core.api.definition import Column, Kind, Scale
 from hpi_core.api.rules import Rule
 from hpi_core.api.v1alpha1.engine import NAME_DIGITS, HPIEngine
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import HPINodePool
-from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.api.v1alpha1.pipeline import NAME_RULE, HPIPipeline
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
 
 KIBIBYTE: Final = 1024
@@ -28,7 +28,7 @@ PIPELINE: Final = Kind(
     plural="hpipipelines",
     short_names=("hpi", "hpip"),
     scope="Namespaced",
-    size_limit_bytes=16 * KIBIBYTE,
+    size_limit_bytes=96 * KIBIBYTE,
     columns=(
         Column("Pipeline", "string", ".status.pipeline", "Name of PaddleX's pipeline or module."),
         _condition("Ready", "Ready", "Whether it serves as wanted."),
@@ -43,13 +43,7 @@ PIPELINE: Final = Kind(
         Column("Why", "string", '.status.conditions[?(@.type=="Ready")].message', "Why it is ready or not.", 1),
     ),
     scale=Scale(".spec.replicas", ".status.replicas", ".status.selector"),
-    rules=(
-        Rule(
-            f"self.metadata.name.matches('{SERVICE_NAME}')",
-            "metadata.name must be 1 to 63 lower-case letters, digits and '-', with a letter first and a letter or a "
-            "digit last: a Service gets that name",
-        ),
-    ),
+    rules=(NAME_RULE,),
 )
 
 ENGINE: Final = Kind(
@@ -57,7 +51,7 @@ ENGINE: Final = Kind(
     plural="hpiengines",
     short_names=("hpie",),
     scope="Namespaced",
-    size_limit_bytes=16 * KIBIBYTE,
+    size_limit_bytes=24 * KIBIBYTE,
     columns=(
         Column("Model", "string", ".spec.modelName", "PaddleX's name of the model."),
         Column("Device", "string", ".spec.hardwareClass.device", "What computes."),
@@ -75,6 +69,7 @@ ENGINE: Final = Kind(
         Rule(
             f"self.metadata.name.matches('{ENGINE_NAME}')",
             f"metadata.name must be 'e-' and the first {NAME_DIGITS} hexadecimal digits of the digest of the spec",
+            lambda self: re.fullmatch(ENGINE_NAME, self.metadata.name) is not None,
         ),
     ),
 )
@@ -121,7 +116,7 @@ NODE: Final = Kind(
     plural="hpinodes",
     short_names=("hpin",),
     scope="Cluster",
-    size_limit_bytes=32 * KIBIBYTE,
+    size_limit_bytes=56 * KIBIBYTE,
     columns=(
         Column("Pool", "string", ".spec.pool", "The pool that has the node."),
         _condition("Ready", "Ready", "Whether pods may land there."),

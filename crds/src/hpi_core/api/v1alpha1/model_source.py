@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from hpi_core.api.rules import Rule
 from hpi_core.api.v1alpha1.references import SecretReference
 from hpi_core.api.v1alpha1.scalars import HTTP_URL, MODEL_NAME, Digest
 
-SOURCE: str = r"^(package|file|pvc|https?|s3|hf|modelscope|oci)://[^\s\x00-\x1f\x7f]+$"
+SOURCE: Final = r"^(package|file|pvc|https?|s3|hf|modelscope|oci)://[^\x00-\x20\x7f]+$"
 
 
 class ModelSource(ApiModel):

@@ -30,7 +30,7 @@ from hpi_core.api.v1alpha1.scalars import (
 MAX_RUNTIMES: Final = 8
 MAX_ENGINES: Final = 64
 MAX_WORKLOADS: Final = 64
-MAX_DEVICE_GROUPS: Final = 16
+MAX_DEVICE_GROUPS: Final = 8
 MAX_ENGINES_OF_ALL_WORKLOADS: Final = 128
 
 
@@ -38,7 +38,7 @@ class WantedRuntime(ApiModel):
     """A runtime that the node shall have."""
 
     name: ObjectName
-    """The HPIRuntime."""
+    """Name of the HPIRuntime."""
 
     lock_digest: Digest
     """Digest of the list of its wheels."""
@@ -54,7 +54,7 @@ class WantedEngine(ApiModel):
     """Namespace of the HPIEngine."""
 
     name: LabelName
-    """The HPIEngine."""
+    """Name of the HPIEngine."""
 
     priority: int = Field(default=0, ge=-1_000, le=1_000)
     """Engines of a higher priority are fetched first and collected last."""
@@ -103,7 +103,7 @@ class Processors(ApiModel):
     """`x86-64-v1` to `x86-64-v4`; on aarch64 the widest vector extension."""
 
     isa_flags: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=24)], ...], Field(strict=False, max_length=64), ListSet()
+        tuple[Annotated[str, Field(min_length=1, max_length=24)], ...], Field(strict=False, max_length=32), ListSet()
     ] = ()
     """Features that engines make use of."""
 
@@ -111,7 +111,7 @@ class Processors(ApiModel):
     """Physical cores."""
 
     numa_nodes: Annotated[int, Field(ge=0, le=1_024)] = 0
-    """Memory nodes."""
+    """Memory nodes (NUMA)."""
 
 
 class Devices(ApiModel):
@@ -127,7 +127,7 @@ class Devices(ApiModel):
     """The vendor's name, without what sharing adds to it."""
 
     count: Count
-    """How many there are."""
+    """How many there are of the sort."""
 
     compute_capability: ComputeCapability | None = None
     """NVIDIA's compute capability."""
@@ -136,7 +136,7 @@ class Devices(ApiModel):
     """Ascend's SoC version."""
 
     memory_bytes: Bytes | None = None
-    """Memory of one. Unit: bytes."""
+    """Memory of one device. Unit: bytes."""
 
     slice: Annotated[str, Field(max_length=40)] | None = None
     """MIG profile or vNPU template. Absent: whole devices."""
@@ -162,7 +162,7 @@ class Hardware(ApiModel):
     """What the node offers."""
 
     processors: Processors = Field(default_factory=Processors)
-    """The processors."""
+    """Processors of the node."""
 
     memory_bytes: Bytes | None = None
     """Main memory. Unit: bytes."""
@@ -173,7 +173,7 @@ class Hardware(ApiModel):
     drivers: Annotated[tuple[Driver, ...], Field(strict=False, max_length=4), ListMap(("vendor",))] = ()
     """Drivers by vendor."""
 
-    notes: Annotated[tuple[Sentence, ...], Field(strict=False, max_length=16), ListSet()] = ()
+    notes: Annotated[tuple[Sentence, ...], Field(strict=False, max_length=8), ListSet()] = ()
     """What could not be read or is broken, one sentence each."""
 
 
@@ -184,17 +184,17 @@ class SelfTestResult(ApiModel):
     """`Passed`, `Failed` or `Running`."""
 
     message: Sentence = ""
-    """What failed."""
+    """What failed, for people."""
 
     time: Timestamp | None = None
-    """When."""
+    """When it ended."""
 
 
 class NodeRuntime(ApiModel):
     """A runtime on the node."""
 
     name: ObjectName
-    """The HPIRuntime."""
+    """Name of the HPIRuntime."""
 
     lock_digest: Digest
     """Digest of the list of its wheels, as it is there."""
@@ -205,7 +205,7 @@ class NodeRuntime(ApiModel):
     self_test: SelfTestResult | None = None
     """How its last self-test ended. Absent: none yet."""
 
-    backends: Annotated[tuple[Backend, ...], Field(strict=False, max_length=16), ListSet()] = ()
+    backends: Annotated[tuple[Backend, ...], Field(strict=False, max_length=8), ListSet()] = ()
     """Backends that its self-test has seen work."""
 
 
@@ -216,10 +216,10 @@ class Workload(ApiModel):
     """Namespace of the pipeline."""
 
     pipeline: LabelName
-    """The pipeline."""
+    """Name of the pipeline."""
 
     revision: RevisionName
-    """The revision."""
+    """Name of the revision."""
 
     engine_active: ActiveCount = Field(default_factory=ActiveCount)
     """Its pods by how their engines came to be."""
@@ -238,7 +238,7 @@ class NodeEngine(ApiModel):
     """Namespace of the HPIEngine."""
 
     name: LabelName
-    """The HPIEngine."""
+    """Name of the HPIEngine."""
 
     state: Word
     """Such as `Cached`, `Fetching`, `Building` or `Absent`."""
@@ -267,7 +267,7 @@ class UpgradeState(ApiModel):
     """What it waits for, or what failed."""
 
     since: Timestamp
-    """Since when."""
+    """Since when it is in that state."""
 
 
 class NodeStatus(ApiModel):

@@ -30,7 +30,7 @@ MAX_EXAMPLES: Final = 5
 class Expression(ApiModel):
     """One demand on a label."""
 
-    key: Annotated[str, Field(pattern=LABEL_KEY, max_length=316)]
+    key: Annotated[str, Field(pattern=LABEL_KEY, max_length=317)]
     """Key of the label."""
 
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -38,7 +38,7 @@ class Expression(ApiModel):
 
     values: Annotated[
         tuple[Annotated[str, Field(pattern=LABEL_VALUE, max_length=63)], ...],
-        Field(strict=False, max_length=32),
+        Field(strict=False, max_length=8),
         ListSet(),
     ] = ()
     """Values for In and NotIn."""
@@ -58,7 +58,7 @@ class NodeSelector(ApiModel):
     match_labels: LabelMap = Field(default_factory=dict)
     """Labels that a node must have."""
 
-    match_expressions: Annotated[tuple[Expression, ...], Field(strict=False, max_length=16), Atomic()] = ()
+    match_expressions: Annotated[tuple[Expression, ...], Field(strict=False, max_length=4), Atomic()] = ()
     """Demands on a node's labels, all of which must hold."""
 
 
@@ -135,7 +135,7 @@ class NodePoolSpec(ApiModel):
     node_selector: NodeSelector = Field(default_factory=NodeSelector)
     """Which nodes belong to the pool. Pools must not overlap: of two that do, the older has the node."""
 
-    runtimes: Annotated[tuple[ObjectName, ...], Field(strict=False, max_length=16), ListSet()] = ()
+    runtimes: Annotated[tuple[ObjectName, ...], Field(strict=False, max_length=8), ListSet()] = ()
     """HPIRuntimes that its nodes may have. Empty: every one that fits them."""
 
     cache: PoolCache = Field(default_factory=PoolCache)
@@ -149,26 +149,26 @@ class StateCount(ApiModel):
     """Nodes in one state of the upgrade."""
 
     state: Word
-    """Such as `Done`, `Queued` or `Failed`."""
+    """State of the upgrade, such as `Done`, `Queued` or `Failed`."""
 
     nodes: Count
-    """How many."""
+    """Nodes in that state."""
 
 
 class WaitingNode(ApiModel):
     """A node that waits, as an example."""
 
     node: ObjectName
-    """The node."""
+    """Name of the node."""
 
     state: Word
-    """What it waits in."""
+    """State of the upgrade in which it waits."""
 
     reason: Sentence = ""
     """What it waits for."""
 
     since: Timestamp
-    """Since when."""
+    """Since when it waits."""
 
 
 class NodePoolStatus(ApiModel):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from hpi_core.api.base import ApiModel, JsonObject, Metadata
+from hpi_core.api.base import SERVICE_NAME, ApiModel, JsonObject, Metadata
 from hpi_core.api.rules import ListMap, Opaque, Rule
 from hpi_core.api.v1alpha1.build import Accuracy, Build
 from hpi_core.api.v1alpha1.exposure import MAX_REPLICAS, Autoscaling, Availability, Cache, License, Route
@@ -66,6 +67,14 @@ CLUSTER_ONLY: Final = (
 """Fields of the spec that only a cluster can honour and that never change an answer."""
 
 MAX_MODULES: Final = 64
+
+NAME_RULE: Final = Rule(
+    f"self.metadata.name.matches('{SERVICE_NAME}')",
+    "metadata.name must be 1 to 63 lower-case letters, digits and '-', with a letter first and a letter or a digit "
+    "last: a Service gets that name",
+    lambda self: re.fullmatch(SERVICE_NAME, self.metadata.name) is not None,
+)
+"""A rule on the whole object, where alone metadata can be read."""
 
 
 class Module(ApiModel):
@@ -142,7 +151,7 @@ class PipelineSpec(ApiModel):
     """Name of a pipeline in PaddleX's registry, such as `OCR`."""
 
     config: Config | None = None
-    """A whole PaddleX pipeline YAML."""
+    """A whole PaddleX pipeline YAML, inline or in a ConfigMap."""
 
     module: SingleModule | None = None
     """One model alone."""
@@ -230,7 +239,7 @@ class HPIPipeline(ApiModel):
     """Name and namespace of the object."""
 
     spec: PipelineSpec
-    """What is wanted."""
+    """What is wanted: exactly one of `pipeline`, `config` and `module`, and how it is served."""
 
     status: PipelineStatus | None = None
     """What has become of it; written by the operator alone."""

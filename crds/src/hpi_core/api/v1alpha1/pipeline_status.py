@@ -10,6 +10,7 @@ from hpi_core.api.base import ApiModel
 from hpi_core.api.rules import Atomic, ListMap, ListSet
 from hpi_core.api.v1alpha1.condition import Conditions, Generation
 from hpi_core.api.v1alpha1.scalars import (
+    MODULE_NAME,
     MODULE_PATH,
     REVISION,
     Backend,
@@ -21,6 +22,8 @@ from hpi_core.api.v1alpha1.scalars import (
     Timestamp,
     Word,
 )
+
+PATH_OR_MODULE: Final = f"{MODULE_PATH}|{MODULE_NAME}"
 
 MAX_MODELS: Final = 32
 MAX_EXAMPLES: Final = 5
@@ -45,26 +48,26 @@ class ActiveCount(ApiModel):
     """Replicas by how their engines came to be."""
 
     measured: Count = 0
-    """On engines that were chosen by measurement."""
+    """Pods on engines that were chosen by measurement."""
 
     provisional: Count = 0
-    """On engines that were measured under load of others."""
+    """Pods on engines that were measured under load of others."""
 
     fallback: Count = 0
-    """On another engine than the first choice."""
+    """Pods on another engine than the first choice."""
 
     building: Count = 0
-    """On the engine that loads first, while better ones are built."""
+    """Pods on the engine that loads first, while better ones are built."""
 
 
 class ModelStatus(ApiModel):
     """What one model of the pipeline was asked to run on, and what it runs on."""
 
-    path: Annotated[str, Field(pattern=rf"{MODULE_PATH}|^[a-z0-9_]{{1,64}}$", max_length=128)]
-    """Where it stands in the pipeline."""
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """PaddleX's name of the model; one that is used twice is loaded once."""
 
-    name: Annotated[str, Field(max_length=64)]
-    """PaddleX's name of the model."""
+    path: Annotated[str, Field(pattern=PATH_OR_MODULE, max_length=128)] | None = None
+    """Where it stands in the pipeline. Absent: where PaddleX's own YAML has it."""
 
     wanted_backend: Backend | None = None
     """The backend that was asked for. Absent: the best."""
@@ -89,16 +92,16 @@ class EngineCount(ApiModel):
     """Engines that the pipeline wants."""
 
     wanted: Count = 0
-    """All of them."""
+    """Engines that are wanted."""
 
     ready: Count = 0
-    """Decided and there."""
+    """Engines that are decided and there."""
 
     building: Count = 0
-    """Being built."""
+    """Engines that are being built."""
 
     failed: Count = 0
-    """Given up, with the reason in the HPIEngine."""
+    """Engines that were given up, with the reason in the HPIEngine."""
 
 
 class CanaryStatus(ApiModel):
@@ -127,16 +130,16 @@ class Failure(ApiModel):
     """The revision that failed."""
 
     pod: ObjectName | None = None
-    """The pod."""
+    """Name of the pod."""
 
     container: LabelName | None = None
-    """The container."""
+    """Name of the container."""
 
     exit_code: Annotated[int, Field(ge=-255, le=255)] | None = None
-    """How it ended."""
+    """Exit code of the container."""
 
     time: Timestamp
-    """When."""
+    """When it happened."""
 
 
 class RevisionStatus(ApiModel):
@@ -146,10 +149,10 @@ class RevisionStatus(ApiModel):
     """Digits of the digest of what the pods of the revision are made of."""
 
     number: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    """Counted from 1."""
+    """Number of the revision, counted from 1."""
 
     state: Word
-    """Such as `Active`, `Progressing`, `Failed`, `Retired`."""
+    """State of the revision, such as `Active`, `Progressing`, `Failed`, `Retired`."""
 
     created_at: Timestamp
     """When it was first wanted."""
@@ -203,7 +206,7 @@ class PipelineStatus(ApiModel):
     engine_active: ActiveCount = Field(default_factory=ActiveCount)
     """Replicas by how their engines came to be."""
 
-    models: Annotated[tuple[ModelStatus, ...], Field(strict=False, max_length=MAX_MODELS), ListMap(("path",))] = ()
+    models: Annotated[tuple[ModelStatus, ...], Field(strict=False, max_length=MAX_MODELS), ListMap(("name",))] = ()
     """What each model was asked to run on, and what it runs on."""
 
     engines: EngineCount = Field(default_factory=EngineCount)

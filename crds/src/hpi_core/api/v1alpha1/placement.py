@@ -24,10 +24,10 @@ MAX_ACCELERATORS: Final = 8
 AcceleratorName = Literal["CPU", "NVIDIA", "Ascend"]
 LabelMap = Annotated[
     dict[
-        Annotated[str, Field(pattern=LABEL_KEY, max_length=316)],
+        Annotated[str, Field(pattern=LABEL_KEY, max_length=317)],
         Annotated[str, Field(pattern=LABEL_VALUE, max_length=63)],
     ],
-    Field(max_length=32),
+    Field(max_length=16),
 ]
 
 
@@ -38,7 +38,7 @@ class Requirements(ApiModel):
     """Architectures of the node, in Kubernetes' words. Empty: every one that the runtime has."""
 
     products: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], Field(strict=False, max_length=16), ListSet()
+        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], Field(strict=False, max_length=8), ListSet()
     ] = ()
     """Product names, compared without what sharing adds to them. Empty: every one."""
 
@@ -48,7 +48,7 @@ class Requirements(ApiModel):
     max_compute_capability: ComputeCapability | None = None
     """Highest compute capability of an NVIDIA GPU."""
 
-    chips: Annotated[tuple[Chip, ...], Field(strict=False, max_length=16), ListSet()] = ()
+    chips: Annotated[tuple[Chip, ...], Field(strict=False, max_length=8), ListSet()] = ()
     """SoC versions of an Ascend NPU. Empty: every one."""
 
     min_memory_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] | None = None
@@ -71,7 +71,7 @@ class Accelerator(ApiModel):
     class_: AcceleratorName = Field(alias="class")
     """CPU: the processors alone. NVIDIA: a GPU or a slice of one. Ascend: an NPU or a slice of one."""
 
-    resource_name: Annotated[str, Field(pattern=RESOURCE_NAME, max_length=316)] | None = None
+    resource_name: Annotated[str, Field(pattern=RESOURCE_NAME, max_length=317)] | None = None
     """Name of the device plugin's resource, such as `nvidia.com/mig-1g.10gb` or `huawei.com/Ascend310P`. Absent: that
     of the class, or for Ascend the one that the nodes offer."""
 
@@ -83,12 +83,12 @@ class Accelerator(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self['class'] != 'CPU' || (!has(self.resourceName) && !has(self.count))",
+            "self.class != 'CPU' || (!has(self.resourceName) && !has(self.count))",
             "class CPU has no device: resourceName and count must not be set",
             lambda self: self.class_ != "CPU" or (self.resource_name is None and self.count is None),
         ),
         Rule(
-            "self['class'] == 'NVIDIA' || !has(self.requirements) || (!has(self.requirements.minComputeCapability)"
+            "self.class == 'NVIDIA' || !has(self.requirements) || (!has(self.requirements.minComputeCapability)"
             " && !has(self.requirements.maxComputeCapability))",
             "minComputeCapability and maxComputeCapability are for class NVIDIA alone",
             lambda self: (
@@ -100,7 +100,7 @@ class Accelerator(ApiModel):
             ),
         ),
         Rule(
-            "self['class'] == 'Ascend' || !has(self.requirements) || !has(self.requirements.chips)"
+            "self.class == 'Ascend' || !has(self.requirements) || !has(self.requirements.chips)"
             " || self.requirements.chips.size() == 0",
             "chips are for class Ascend alone",
             lambda self: self.class_ == "Ascend" or not self.requirements.chips,

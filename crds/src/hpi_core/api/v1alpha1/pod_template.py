@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -12,16 +12,18 @@ from hpi_core.api.v1alpha1.placement import LabelMap
 from hpi_core.api.v1alpha1.references import SecretReference
 from hpi_core.api.v1alpha1.scalars import LABEL_KEY, LABEL_VALUE, QUANTITY, RESOURCE_NAME, LabelName, ObjectName
 
+CONTAINER_RESOURCE: Final = rf"^(cpu|memory|ephemeral-storage)$|{RESOURCE_NAME}"
+
 AnnotationMap = Annotated[
     dict[
-        Annotated[str, Field(pattern=LABEL_KEY, max_length=316)],
+        Annotated[str, Field(pattern=LABEL_KEY, max_length=317)],
         Annotated[str, Field(max_length=1_024)],
     ],
-    Field(max_length=32),
+    Field(max_length=16),
 ]
 ResourceMap = Annotated[
     dict[
-        Annotated[str, Field(pattern=rf"^(cpu|memory|ephemeral-storage)$|{RESOURCE_NAME}", max_length=316)],
+        Annotated[str, Field(pattern=CONTAINER_RESOURCE, max_length=317)],
         Annotated[str, Field(pattern=QUANTITY, max_length=32)],
     ],
     Field(max_length=8),
@@ -31,7 +33,7 @@ ResourceMap = Annotated[
 class Toleration(ApiModel):
     """One taint that the pods tolerate."""
 
-    key: Annotated[str, Field(pattern=LABEL_KEY, max_length=316)] | None = None
+    key: Annotated[str, Field(pattern=LABEL_KEY, max_length=317)] | None = None
     """Key of the taint. Absent: every key, with operator Exists."""
 
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -93,7 +95,7 @@ class PodTemplate(ApiModel):
     node_selector: LabelMap = Field(default_factory=dict)
     """Labels that the node must have, whatever the class of hardware."""
 
-    tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16), Atomic()] = ()
+    tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=8), Atomic()] = ()
     """Taints that the pods tolerate, beside those of the class of hardware."""
 
     resources: Resources = Field(default_factory=Resources)

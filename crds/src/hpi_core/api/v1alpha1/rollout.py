@@ -58,10 +58,12 @@ class Rollout(ApiModel):
             lambda self: self.strategy != "Canary" or bool(self.steps),
         ),
         Rule(
-            "!has(self.steps) || self.steps.map(step, step.weightPercent).isSorted()",
+            "!has(self.steps) || (self.steps.map(step, step.weightPercent).isSorted()"
+            " && self.steps.all(step, self.steps.exists_one(other, other.weightPercent == step.weightPercent)))",
             "the weights of steps must grow",
-            lambda self: (
-                [step.weight_percent for step in self.steps] == sorted(step.weight_percent for step in self.steps)
+            lambda self: all(
+                earlier.weight_percent < later.weight_percent
+                for earlier, later in zip(self.steps, self.steps[1:], strict=False)
             ),
         ),
     )

@@ -11,6 +11,7 @@ from hpi_core.api.rules import ListMap, ListSet, Rule
 from hpi_core.api.v1alpha1.condition import Conditions, Generation
 from hpi_core.api.v1alpha1.scalars import (
     IMAGE_BY_DIGEST,
+    PACKAGE_NAME,
     PYTHON_VERSION,
     VARIANT,
     Backend,
@@ -38,7 +39,7 @@ class Image(ApiModel):
 class Library(ApiModel):
     """One library that decides what the variant can do."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9_.]*[a-z0-9])?$", max_length=64)]
+    name: Annotated[str, Field(pattern=PACKAGE_NAME, max_length=64)]
     """Name of the package, such as `onnxruntime-gpu`."""
 
     version: Version
@@ -52,20 +53,20 @@ class Cuda(ApiModel):
     """NVIDIA's libraries inside the variant."""
 
     version: Version
-    """CUDA."""
+    """Version of CUDA."""
 
     cudnn: Version | None = None
-    """cuDNN. Absent: the variant has none."""
+    """Version of cuDNN. Absent: the variant has none."""
 
     tensorrt: Version | None = None
-    """TensorRT. Absent: the variant has none."""
+    """Version of TensorRT. Absent: the variant has none."""
 
 
 class Cann(ApiModel):
     """Ascend's libraries that the variant was made for."""
 
     version: Version
-    """CANN."""
+    """Version of CANN."""
 
 
 class DriverRange(ApiModel):
@@ -98,7 +99,7 @@ class RuntimeSpec(ApiModel):
     """Image: pods run an image that has the variant. Store: node agents install the locked wheels into their volume,
     and pods mount that folder; for sites without a registry."""
 
-    images: Annotated[tuple[Image, ...], Field(strict=False, max_length=2), ListMap(("architecture",))] = ()
+    images: Annotated[tuple[Image, ...], Field(strict=False, min_length=1, max_length=2), ListMap(("architecture",))]
     """Images by architecture; for delivery Store, the image that the folder is mounted into."""
 
     lock_digest: Digest
@@ -144,11 +145,6 @@ class RuntimeSpec(ApiModel):
     so."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "self.images.size() > 0",
-            "images must not be empty: delivery Store too needs an image to mount its folder into",
-            lambda self: bool(self.images),
-        ),
         Rule(
             "self.images.all(one, one.architecture in self.architectures)",
             "images must not name an architecture that architectures lacks",
