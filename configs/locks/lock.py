@@ -58,7 +58,7 @@ class Purpose:
 
 AGENT: Final = Purpose(
     "agent-cpu",
-    extras=("agent", "cpu", "pipelines"),
+    extras=("agent", "cpu", "pipelines", "s3"),
     groups=("opencv",),
     agreeing=("tools",),
     # An agent beside the Ascend plugin has no other Python than 3.10.
