@@ -1,10 +1,10 @@
-"""Model source → model directory: the model beside `inference.yml`; published in the store unless it is a user's."""
+"""Model source → model directory: the model beside `inference.yml`; in the store unless it is a user's own."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,7 +12,12 @@ from typing import Any, Final, Literal
 import yaml
 
 from hpi_agent.models.paddle_files import PaddleModel, find_paddle_model
-from hpi_agent.models.source import ONNX, ModelDirectory, locate
+from hpi_agent.models.sources.fetch import fetch
+from hpi_agent.models.sources.fetched import Tell, tell_nobody
+from hpi_agent.models.sources.files import INFERENCE_YML, OM, ONNX, ModelDirectory
+from hpi_agent.models.sources.link import link
+from hpi_agent.models.sources.settings import DEFAULT_SETTINGS, SourceRequest, SourceSettings
+from hpi_agent.models.sources.url import shown_address
 from hpi_agent.store.directory import Store, digest_of_file
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import Refused, Retry, SourceFailed
@@ -21,7 +26,6 @@ from hpi_core.formats import ModelFormat
 ASSEMBLY_FORMAT: Final = 1
 """Raised when the same inputs are assembled into something else; a part of the digest."""
 
-INFERENCE_YML: Final = "inference.yml"
 FROM_METADATA: Final = "onnx_metadata"
 
 MAX_INFERENCE_YML_BYTES: Final = 16 * 2**20
@@ -37,31 +41,57 @@ MetadataReader = Callable[[Path], dict[str, str]]
 """Returns the custom metadata of an ONNX file; raises EngineFailed when the file is not a model."""
 
 
-WantedFormat = Literal["Auto", "Paddle", "ONNX"]
+WantedFormat = Literal["Auto", "Paddle", "ONNX", "OM"]
 """`Auto` takes every format that is there."""
 
 
 @dataclass(frozen=True)
 class AssembledModel:
-    """A model directory: `inference.yml` beside the model in one format or in both."""
+    """A model directory: `inference.yml` beside the model in one format or in several."""
 
     name: str
     directory: Path
     digest: str
-    """What a manifest's digest is compared with: that of the ONNX file, or of the model in Paddle's format where that
-    one is wanted or alone there. `sha256:<hex>`."""
+    """What a manifest's digest is compared with: that of the ONNX file, else of the model in Paddle's format, else of
+    the offline model of Ascend; only formats that are there and wanted count. `sha256:<hex>`."""
     onnx: Path | None
-    """The ONNX file, or None: there is none, or Paddle's format is wanted."""
+    """The ONNX file, or None: there is none, or another format is wanted."""
     onnx_digest: str | None
     """`sha256:<hex>` of the ONNX file."""
     paddle: PaddleModel | None = None
-    """The model in Paddle's format, or None: there is none, or ONNX is wanted."""
+    """The model in Paddle's format, or None: there is none, or another format is wanted."""
+    om: Path | None = None
+    """The offline model of Ascend, or None: there is none, or another format is wanted."""
+    om_digest: str | None = None
+    """`sha256:<hex>` of the offline model."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how its files were had, one sentence each: a server that did not answer, say."""
 
     @property
     def formats(self) -> tuple[ModelFormat, ...]:
         """The formats that are there and wanted; at least one."""
-        held: tuple[tuple[ModelFormat, object], ...] = (("onnx", self.onnx), ("paddle", self.paddle))
+        held: tuple[tuple[ModelFormat, object], ...] = (
+            ("onnx", self.onnx),
+            ("paddle", self.paddle),
+            ("om", self.om),
+        )
         return tuple(name for name, there in held if there is not None)
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """What is needed where a source is not on this machine."""
+
+    endpoint: str | None = None
+    """Address of the service behind the source, or None: the public one."""
+    credentials: str | None = None
+    """Name of the Secret with its credentials, or None."""
+    settings: SourceSettings = DEFAULT_SETTINGS
+    tell: Tell = tell_nobody
+    """Receives the progress."""
+
+
+LOCAL: Final = Fetching()
 
 
 def assemble(
@@ -73,6 +103,7 @@ def assemble(
     models: Path,
     read_metadata: MetadataReader,
     wanted_format: WantedFormat = "Auto",
+    fetching: Fetching = LOCAL,
 ) -> AssembledModel:
     """Return the model directory of one source; a directory of the user's is used in place, never written.
 
@@ -80,35 +111,49 @@ def assemble(
 
     Args:
         name: PaddleX's name of the model.
-        source: Where the files come from; see `hpi_agent.models.source`.
+        source: Where the files come from; see `hpi_agent.models.sources`.
         wanted_digest: `sha256:<hex>` that the model must have (see `AssembledModel.digest`), or None.
         store: Where assembled directories are published.
         models: Folder with `<name>.yml`, the part of `inference.yml` that weights files lack.
         read_metadata: Reads the custom metadata of an ONNX file.
         wanted_format: The format to take where a directory holds several.
+        fetching: How a source that is not on this machine is had.
 
     Raises:
         Refused: The digest differs, the wanted format is not there, or the directory belongs to a model of another
             name.
         SourceFailed: The source cannot deliver, or the project has no `inference.yml` part for the model.
+        Stop: The store cannot be written.
         Retry: The weights changed while they were read.
     """
-    found = locate(source)
+    shown = shown_address(source)
+
+    def digest_in(directory: Path) -> str:
+        model = _in_directory(name, shown, directory, wanted_format)
+        _check_digest(name, shown, model.digest, wanted_digest)
+        return model.digest
+
+    request = SourceRequest(source, fetching.endpoint, fetching.credentials, wanted_digest)
+    fetched = fetch(request, fetching.settings, store, check=digest_in, tell=fetching.tell)
+    found = fetched.located
     if isinstance(found, ModelDirectory):
-        model = _in_directory(name, source, found.path, wanted_format)
-        _check_digest(name, source, model.digest, wanted_digest)
+        model = _in_directory(name, shown, found.path, wanted_format)
+        _check_digest(name, shown, model.digest, wanted_digest)
         _check_name(name, found.path / INFERENCE_YML)
-        return model
-    if wanted_format == "Paddle":
-        raise Refused(f"model {name!r}: {source} is an ONNX file, the manifest wants the format Paddle; correct one")
+        return replace(model, notes=fetched.notes)
+    if wanted_format in ("Paddle", "OM"):
+        raise Refused(
+            f"model {name!r}: {shown} is an ONNX file, the manifest wants the format {wanted_format}; correct one"
+        )
     digest = _digest(name, found.path)
-    _check_digest(name, source, digest, wanted_digest)
+    _check_digest(name, shown, digest, wanted_digest)
     part = _inference_part(name, models)
     key = digest_of_json({"format": ASSEMBLY_FORMAT, "weights": digest, "inference": part})
-    directory = store.publish(
-        "models", key, partial(_write, found.path, digest, part, read_metadata), about={"model": name}
-    )
-    return AssembledModel(name, directory, digest, directory / ONNX, digest)
+    # What is in the store never changes, so that a second name for it will do.
+    copy = _link if found.path.is_relative_to(store.root) else _copy
+    write = partial(_write, copy, found.path, digest, part, read_metadata)
+    directory = store.publish("models", key, write, about={"model": name})
+    return AssembledModel(name, directory, digest, directory / ONNX, digest, notes=fetched.notes)
 
 
 def complete(model: AssembledModel, onnx: Path, store: Store) -> Path:
@@ -135,17 +180,19 @@ def complete(model: AssembledModel, onnx: Path, store: Store) -> Path:
 
 
 def _in_directory(name: str, source: str, directory: Path, wanted: WantedFormat) -> AssembledModel:
-    onnx = directory / ONNX if wanted != "Paddle" and (directory / ONNX).is_file() else None
-    # Half a model of Paddle stops nobody who wants the ONNX file.
-    paddle = find_paddle_model(directory) if wanted != "ONNX" else None
-    if onnx is None and paddle is None:
+    onnx = directory / ONNX if wanted in ("Auto", "ONNX") and (directory / ONNX).is_file() else None
+    # Half a model of Paddle stops nobody who wants another format.
+    paddle = find_paddle_model(directory) if wanted in ("Auto", "Paddle") else None
+    om = directory / OM if wanted in ("Auto", "OM") and (directory / OM).is_file() else None
+    if onnx is None and paddle is None and om is None:
         raise Refused(
             f"model {name!r}: the manifest wants the format {wanted}, {source} holds no such model; deliver it, or "
             "set format: Auto"
         )
     onnx_digest = None if onnx is None else _digest(name, onnx)
-    digest = onnx_digest or (paddle.digest if paddle else "")
-    return AssembledModel(name, directory, digest, onnx, onnx_digest, paddle)
+    om_digest = None if om is None else _digest(name, om)
+    digest = onnx_digest or (paddle.digest if paddle else None) or om_digest or ""
+    return AssembledModel(name, directory, digest, onnx, onnx_digest, paddle, om, om_digest)
 
 
 def _check_digest(name: str, source: str, seen: str, wanted: str | None) -> None:
@@ -172,9 +219,16 @@ def _inference_part(name: str, models: Path) -> dict[str, Any]:
     return part
 
 
-def _write(weights: Path, digest: str, part: dict[str, Any], read_metadata: MetadataReader, directory: Path) -> None:
+def _write(
+    copy: Callable[[Path, Path, str], None],
+    weights: Path,
+    digest: str,
+    part: dict[str, Any],
+    read_metadata: MetadataReader,
+    directory: Path,
+) -> None:
     target = directory / ONNX
-    _copy(weights, target, digest)
+    copy(weights, target, digest)
     completed = dict(part)
     dictionary = part.get("PostProcess", {}).get("character_dict")
     if isinstance(dictionary, dict):
@@ -183,6 +237,10 @@ def _write(weights: Path, digest: str, part: dict[str, Any], read_metadata: Meta
     (directory / INFERENCE_YML).write_text(
         yaml.dump(completed, Dumper=_DUMPER, allow_unicode=True, sort_keys=False, width=1000), encoding="utf-8"
     )
+
+
+def _link(source: Path, target: Path, _: str) -> None:
+    link(source, target)
 
 
 def _copy(source: Path, target: Path, digest: str) -> None:

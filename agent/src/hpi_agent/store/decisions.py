@@ -25,7 +25,7 @@ _FILE: Final = re.compile(r"([0-9a-f]{64})\.json")
 log: Final = logging.getLogger(__name__)
 
 
-def write_decision(root: Path, key: str, document: Mapping[str, Any]) -> None:
+def write_decision(root: Path, key: str, document: Mapping[str, Any], *, folder: str = FOLDER) -> None:
     """Replace a decision; whoever reads meanwhile gets the old one or the new one.
 
     Raises:
@@ -33,7 +33,7 @@ def write_decision(root: Path, key: str, document: Mapping[str, Any]) -> None:
         OSError: The store cannot be written.
         TooLarge: The decision would not be read again.
     """
-    path, staging, lock = _paths(root, key)
+    path, staging, lock = _paths(root, key, folder)
     try:
         content = sealed_json({"key": key, "decision": dict(document)})
     except (TypeError, ValueError) as error:
@@ -51,19 +51,19 @@ def write_decision(root: Path, key: str, document: Mapping[str, Any]) -> None:
         flush(path.parent)
 
 
-def read_decision(root: Path, key: str) -> dict[str, Any] | None:
+def read_decision(root: Path, key: str, *, folder: str = FOLDER) -> dict[str, Any] | None:
     """Return a decision, or None when there is none or it was damaged; then it is in quarantine.
 
     Raises:
         OSError: The store cannot be read.
     """
-    path, _, _ = _paths(root, key)
+    path, _, _ = _paths(root, key, folder)
     if not os.path.lexists(path):
         return None
     try:
         return _read(path, key)
     except Unsound as damage:
-        done = _discard(root, key)
+        done = _discard(root, key, folder)
         log.warning("the decision %s in %s is damaged: %s; %s", key, root, damage, done)
         return None
 
@@ -97,18 +97,18 @@ def decision_stamp(root: Path, key: str) -> tuple[int, int, int] | None:
     A decision that was replaced has another stamp. One call of the kernel: it may be asked many times a second.
     """
     try:
-        seen = os.stat(_paths(root, key)[0], follow_symlinks=False)
+        seen = os.stat(_paths(root, key, FOLDER)[0], follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
-def _paths(root: Path, key: str) -> tuple[Path, Path, Path]:
+def _paths(root: Path, key: str, folder: str) -> tuple[Path, Path, Path]:
     digits = digits_of(key)
     return (
-        root / FOLDER / f"{digits}.json",
-        root / "tmp" / f"decisions-{digits}",
-        root / "locks" / f"decisions-{digits}",
+        root / folder / f"{digits}.json",
+        root / "tmp" / f"{folder}-{digits}",
+        root / "locks" / f"{folder}-{digits}",
     )
 
 
@@ -127,9 +127,9 @@ def _read(path: Path, key: str) -> dict[str, Any]:
     return decision
 
 
-def _discard(root: Path, key: str) -> str:
+def _discard(root: Path, key: str, folder: str) -> str:
     """Put a damaged decision into quarantine and say what was done."""
-    path, _, lock = _paths(root, key)
+    path, _, lock = _paths(root, key, folder)
     try:
         with locked_and_deleted(lock, wait=False):
             try:
@@ -137,7 +137,7 @@ def _discard(root: Path, key: str) -> str:
             except Unsound as damage:
                 if not os.path.lexists(path):
                     return "it has been removed meanwhile"
-                return f"it lies in {put_in_quarantine(root, path, FOLDER, str(damage))} now"
+                return f"it lies in {put_in_quarantine(root, path, folder, str(damage))} now"
             return "a sound one lies in its place meanwhile"
     except BlockingIOError:
         return "another process is replacing it"

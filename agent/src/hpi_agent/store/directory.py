@@ -4,9 +4,10 @@ One entry has one writer at a time: it holds `locks/<kind>-<name>`, which the ke
 writes in `tmp/<kind>-<name>`. Whoever gets the lock therefore knows that what lies there was abandoned. Readers share
 the lock `uses/<kind>-<name>`, which a collection must have to itself before it removes anything.
 
-    <kind>/<name>/      entries: models, converted, engines (flat directories), plugins (trees)
+    <kind>/<name>/      entries: sources, models, converted, engines (flat directories), plugins (trees)
     decisions/          one sealed JSON file per key
-    tmp/                what is being written or deleted
+    source-records/     one sealed JSON file per source that was fetched
+    tmp/                what is being written, fetched or deleted
     quarantine/         what was found damaged, each with its reason
     locks/ uses/ pins/  see `hpi_agent.store.place`
 """
@@ -30,6 +31,7 @@ from hpi_agent.store.files import digest_of_file, flush, make_directory
 from hpi_agent.store.locks import locked, locked_and_deleted
 from hpi_agent.store.manifest import MANIFEST
 from hpi_agent.store.opening import open_entry, verify_entry
+from hpi_agent.store.partial import remove_partials
 from hpi_agent.store.place import TREES, Place, checked_name, place_of
 from hpi_agent.store.publication import Publication, remove_abandoned
 from hpi_agent.store.unusable import unusable
@@ -191,6 +193,8 @@ class Store:
         with self._stopping():
             if not dry_run:
                 remove_abandoned(self.root)
+                # Somebody wants room: what was half fetched can be fetched again.
+                remove_partials(self.root)
             return collect(self.root, max_bytes, dry_run=dry_run, spared={})
 
     def pin(self, kind: str, key: str) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from hpi_core.digest import PATTERN, PREFIX
 from hpi_core.errors import Bug, Refused
 
-ARTIFACTS: Final = ("models", "converted", "engines")
+ARTIFACTS: Final = ("sources", "models", "converted", "engines")
 """Kinds whose entries are flat directories of files, named by a digest."""
 
 TREES: Final = ("plugins",)

@@ -15,6 +15,7 @@ from hpi_agent.store.files import flush, make_directory
 from hpi_agent.store.locks import locked_and_deleted, take_lock
 from hpi_agent.store.manifest import seal_directory
 from hpi_agent.store.opening import begin_use, find_quickly, put_away
+from hpi_agent.store.partial import PARTIAL
 from hpi_agent.store.place import REMOVED, TREES, Place
 from hpi_agent.store.quarantine import remove_anything
 from hpi_agent.store.tree import seal_tree
@@ -92,7 +93,9 @@ def remove_abandoned(root: Path) -> None:
     """Delete what writers that died have left; those at work hold the locks of theirs."""
     # What cannot be deleted now is left for the next publication: this one has succeeded.
     with contextlib.suppress(OSError):
-        for staging in itertools.islice((root / "tmp").iterdir(), MAX_ABANDONED):
+        # What is being fetched is worth keeping, whoever died.
+        abandoned = (path for path in (root / "tmp").iterdir() if not path.name.startswith(PARTIAL))
+        for staging in itertools.islice(abandoned, MAX_ABANDONED):
             with contextlib.suppress(OSError):
                 if staging.name.startswith(REMOVED):
                     remove_anything(staging)

@@ -274,7 +274,7 @@ def test_a_key_that_is_none_is_refused_and_touches_nothing(kind: str, key: str, 
 
 def test_a_kind_that_the_store_does_not_have_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises(
-        Bug, match=r"the store has no kind 'tmp', it has \['models', 'converted', 'engines', 'plugins'\]"
+        Bug, match=r"the store has no kind 'tmp', it has \['sources', 'models', 'converted', 'engines', 'plugins'\]"
     ):
         Store(tmp_path).publish("tmp", KEY, never)
 

@@ -1,4 +1,4 @@
-"""Model sources: which files an address names, and what is said when it names none."""
+"""Sources of this machine: which files an address names, and what is said when it names none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpi_agent.models.source import MAX_LISTED, MAX_MODEL_BYTES, ModelDirectory, WeightsFile, locate
+from hpi_agent.models.sources.files import MAX_LISTED, MAX_MODEL_BYTES, ModelDirectory, WeightsFile
+from hpi_agent.models.sources.local import locate
 from hpi_core.errors import Refused, SourceFailed
 
 
@@ -155,7 +156,7 @@ def test_a_package_address_needs_one_package_and_a_path(source: str) -> None:
 )
 def test_an_unknown_scheme_is_answered_with_the_known_ones(source: str, scheme: str) -> None:
     assert refusal(source) == (
-        f"source {source!r} has the scheme {scheme!r}; this release knows package://PACKAGE/PATH and file:///DIRECTORY"
+        f"source {source!r} has the scheme {scheme!r}; of this machine are ['package', 'file', 'pvc']"
     )
 
 
@@ -202,6 +203,13 @@ def test_an_incomplete_model_directory_is_answered_with_what_is_missing_and_seen
     (a_model_directory(tmp_path / "model") / missing).unlink()
 
     assert failure(f"file://{tmp_path}/model").endswith(f"missing: ['{missing}'], seen: {seen}")
+
+
+def test_a_directory_with_an_offline_model_of_ascend_needs_no_other_format(tmp_path: Path) -> None:
+    directory = a_model_directory(tmp_path / "model")
+    (directory / "inference.onnx").rename(directory / "inference.om")
+
+    assert locate(f"file://{directory}") == ModelDirectory(directory)
 
 
 @pytest.mark.parametrize("program", ["inference.json", "inference.pdmodel"])
