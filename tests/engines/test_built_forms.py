@@ -21,11 +21,12 @@ from hpi_core.formats import Backend, Precision
 from models import graphs
 from models.real import CLASSIFIER, DETECTOR, RECOGNISER, lines_for_recogniser, page_for_detector, real_model
 from support.engines import IN_PROCESS, with_built_form
+from support.processors import needs_bfloat16
 
-WAYS: tuple[tuple[Backend, Precision], ...] = (
+WAYS = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
-    ("openvino", "bfloat16"),
+    pytest.param("openvino", "bfloat16", marks=needs_bfloat16),
 )
 
 every_way = pytest.mark.parametrize(("backend", "precision"), WAYS)

@@ -111,8 +111,6 @@ def test_weights_in_another_file_are_refused(location: str, backend: Backend, tm
         ("ONNXRuntime", "did you mean 'onnxruntime'"),
         ("quantum", "'quantum' is not known; allowed: onnxruntime, openvino, paddle"),
         ("", "'' is not known; allowed"),
-        ("tensorrt", "'tensorrt' of PaddleX is not in this release; allowed: onnxruntime, openvino, paddle"),
-        ("om", "'om' of PaddleX is not in this release"),
     ],
 )
 def test_a_backend_of_another_name_is_refused(backend: str, text: str, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_after_the_activation_the_engine_is_ours_and_the_first_one_is_gone(tmp_p
     )
     first, second = succeed(program, tmp_path).splitlines()
 
-    assert first == "hpi_agent.pipelines.paddlex hpi ('onnx', 'paddle')"
+    assert first == "hpi_agent.pipelines.paddlex hpi ('onnx', 'paddle', 'om')"
     assert second == "True True"
 
 
@@ -129,18 +129,70 @@ def test_an_unknown_setting_is_refused_where_upstream_drops_it(tmp_path: Path) -
     )
 
 
-def test_a_device_that_is_not_served_is_refused(tmp_path: Path) -> None:
+def test_a_device_that_is_not_served_is_refused_and_every_other_one_is_taken(tmp_path: Path) -> None:
     program = (
         ACTIVATE
         + """
     from paddlex.inference.models import normalize_engine_config
+    for device in ("cpu", "gpu:1", "npu:0"):
+        config = normalize_engine_config("hpi", {}, model_name="m", device=device)
+        print(config["device_type"], config.get("device_id"))
     try:
-        normalize_engine_config("hpi", {}, model_name="m", device="gpu:0")
+        normalize_engine_config("hpi", {}, model_name="m", device="xpu:0")
     except Exception as error:
         print(type(error).__name__, error)
     """
     )
-    assert succeed(program, tmp_path) == "Refused device 'gpu' is not served by this release; allowed: 'cpu'"
+    assert succeed(program, tmp_path).splitlines() == [
+        "cpu None",
+        "gpu 1",
+        "npu 0",
+        "Refused device 'xpu' is not served by this release; allowed: cpu, gpu, npu",
+    ]
+
+
+def test_a_pipeline_on_a_gpu_is_made_without_paddle_and_answers_on_the_engines_of_the_shelf(tmp_path: Path) -> None:
+    program = """
+    import dataclasses, json, sys
+    from pathlib import Path
+    from hpi_agent.building import choice, device_access
+    from hpi_agent.engines.base import CPU, Device
+    from hpi_agent.serve import served
+    import yaml
+    from hpi_agent.configuration import configs_directory
+
+    cpu_site, asked = served.read_site, []
+    def read_site(store, threads, samples, device):
+        site = cpu_site(store, threads, samples)
+        accelerator = dataclasses.replace(A_GPU)
+        return dataclasses.replace(
+            site, device=device, hardware=dataclasses.replace(site.hardware, accelerator=accelerator),
+            device_runtimes={"onnxruntime": "1.0"}, access=device_access.DeviceAccess(Device("gpu"), {"SEEN": "yes"}),
+        )
+    def load(request):
+        asked.append(str(request.device))
+        return real_load(dataclasses.replace(request, device=CPU, options=(), threads=2))
+    from support.key_documents import A_GPU
+    real_load, choice.load_engine = choice.load_engine, load
+    served.read_site = read_site
+
+    text = yaml.safe_load((configs_directory() / "pipelines" / "ocr.yaml").read_text("utf-8"))
+    text["spec"]["inference"] = {"device": "gpu:1"}
+    opened = served.open_pipeline(served.Start(json.dumps(text), "ocr.yaml", Path(sys.argv[1]), 2))
+    described = opened.describe()
+    print(described["device"], asked, "paddle" in sys.modules)
+    print([(model["asked"]["device"], model["engine"]) for model in described["models"]])
+    import os
+    print(os.environ["SEEN"])
+    """
+    done = run(program, tmp_path, PYTHONPATH=str(Path(__file__).parents[1]))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "gpu:1 ['gpu:0', 'gpu:0'] False",
+        "[('gpu:1', 'onnxruntime cuda'), ('gpu:1', 'onnxruntime cuda')]",
+        "yes",
+    ]
 
 
 def test_an_inference_yml_may_hold_plain_data_alone(tmp_path: Path) -> None:

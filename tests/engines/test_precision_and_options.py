@@ -17,6 +17,7 @@ from models import graphs
 from models.real import DETECTOR, page_for_detector, real_model
 from support.arrays import relative_difference
 from support.engines import with_built_form
+from support.processors import needs_bfloat16
 
 FLOAT32_GATE = 1e-4
 """Every float32 run measured is below, every bfloat16 run above."""
@@ -24,6 +25,7 @@ FLOAT32_GATE = 1e-4
 # Precision.
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("form", ["file", "built"])
 def test_bfloat16_is_computed_where_it_is_asked_for(form: str) -> None:
     request = EngineRequest(real_model(DETECTOR), "openvino", 1, "bfloat16")
@@ -41,6 +43,7 @@ def test_bfloat16_is_computed_where_it_is_asked_for(form: str) -> None:
     assert FLOAT32_GATE < difference < 1
 
 
+@needs_bfloat16
 def test_a_form_built_in_bfloat16_computes_in_float32_when_that_is_asked_for(tmp_path: Path) -> None:
     model = graphs.convolution()
     built = with_built_form(EngineRequest(model.save(tmp_path), "openvino", 1, "bfloat16")).built
@@ -121,7 +124,7 @@ def test_streams_up_to_the_number_of_threads_are_granted(streams: int, tmp_path:
         ("openvino", "stream", 1, "option 'stream' is not known to the backend openvino; did you mean 'streams'?"),
         ("openvino", "graph_optimization", "off", "is not known to the backend openvino; allowed: streams"),
         ("onnxruntime", "graph_optimization", "on", "graph_optimization must be one of all, off, got 'on'"),
-        ("onnxruntime", "streams", 1, "is not known to the backend onnxruntime; allowed: graph_optimization"),
+        ("onnxruntime", "streams", 1, "not known to the backend onnxruntime; allowed: execution_provider, graph_opti"),
     ],
 )
 def test_an_option_that_is_unknown_or_out_of_bounds_is_refused_with_what_is_allowed(

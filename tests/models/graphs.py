@@ -1,22 +1,32 @@
-"""Tiny ONNX graphs, each with the declaration it makes, inputs that fit and the right answer by numpy."""
+"""Tiny ONNX graphs, each with the declaration it makes, inputs that fit and the right answer by numpy.
+
+On a machine without the package `onnx` there are no graphs to change, but the files of `MODELS` as `device.graph_files`
+wrote them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from hpi_agent.engines.base import TensorSpec
 from hpi_core.formats import DType
 
+HAS_ONNX = find_spec("onnx") is not None
+if HAS_ONNX:
+    from onnx import helper, numpy_helper
+
 Arrays = dict[str, NDArray[Any]]
 
 IR_VERSION, OPSET = 8, 17
+FILES = Path(__file__).parents[1] / "data" / "graphs"
+"""The graphs of `MODELS` as files."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class TinyModel:
     def save(self, directory: Path) -> Path:
         """Write the graph as one file and return its path."""
         path = directory / f"{self.name}.onnx"
-        path.write_bytes(self.proto.SerializeToString())
+        path.write_bytes(self.proto.SerializeToString() if HAS_ONNX else (FILES / f"{self.name}.onnx").read_bytes())
         return path
 
 
@@ -43,17 +53,21 @@ def spec(name: str, dtype: DType, *shape: int | None) -> TensorSpec:
 
 
 def value_info(declared: TensorSpec) -> Any:
+    if not HAS_ONNX:
+        return None
     names = [f"{declared.name}_{axis}" if size is None else size for axis, size in enumerate(declared.shape)]
     return helper.make_tensor_value_info(declared.name, element_type(declared.dtype), names)
 
 
 def element_type(dtype: str) -> int:
-    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    return 0 if not HAS_ONNX else int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 def proto(
     nodes: Sequence[Any], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], weights: Arrays | None = None
 ) -> Any:
+    if not HAS_ONNX:
+        return None
     initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
     graph = helper.make_graph(
         list(nodes), "tiny", [value_info(item) for item in inputs], [value_info(item) for item in outputs], initializers
@@ -62,7 +76,11 @@ def proto(
 
 
 def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Any:
-    return helper.make_node(operator, list(inputs), list(outputs), **attributes)
+    return helper.make_node(operator, list(inputs), list(outputs), **attributes) if HAS_ONNX else None
+
+
+def tensor(array: NDArray[Any]) -> Any:
+    return numpy_helper.from_array(array) if HAS_ONNX else None
 
 
 def rows(generator: np.random.Generator, columns: int, dtype: str = "float32") -> NDArray[Any]:
@@ -192,7 +210,7 @@ def constant() -> TinyModel:
     y, values = spec("y", "float32", 3), np.arange(3, dtype=np.float32)
     return TinyModel(
         "constant",
-        proto([node("Constant", [], ["y"], value=numpy_helper.from_array(values))], [], [y]),
+        proto([node("Constant", [], ["y"], value=tensor(values))], [], [y]),
         (),
         (y,),
         lambda _: {},

@@ -9,7 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hpi_agent.engines.base import TensorSpec
-from hpi_agent.engines.paddle_program import configure, import_paddle, read_signature, reason_of
+from hpi_agent.engines.paddle_configuration import configure
+from hpi_agent.engines.paddle_program import import_paddle, reason_of
+from hpi_agent.engines.paddle_signature import read_signature
 from hpi_core.errors import EngineFailed
 
 
@@ -23,16 +25,12 @@ class PaddleReference:
             EngineFailed: Paddle cannot load it.
         """
         paddle = import_paddle()
-        wanted = {
-            "program": str(program),
-            "weights": str(weights),
-            "run_mode": "paddle",
-            "precision": "float32",
-            "threads": threads,
-        }
+        wanted = {"device": "cpu", "run_mode": "paddle", "precision": "float32", "threads": threads}
         try:
             inputs, outputs = read_signature(paddle, program)
-            self._predictor: Any = paddle.inference.create_predictor(configure(paddle, wanted))
+            self._predictor: Any = paddle.inference.create_predictor(
+                configure(paddle, wanted, str(program), str(weights))
+            )
         except (EngineFailed, MemoryError):
             raise
         except Exception as error:

@@ -25,6 +25,9 @@ MAX_TENSOR_BYTES: Final = 2**31 - 1
 MAX_THREADS: Final = 1024
 """More threads than any machine here has cores: beyond it a number is a mistake."""
 
+MAX_DEVICE_INDEX: Final = 63
+"""More devices than any machine has: beyond it a number is a mistake."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 from hpi_agent.engines.base import EngineRequest, Obtained, line_of
 from hpi_agent.engines.built_by import builder_of, with_builder
 from hpi_agent.engines.onnx_file import Declared, read_onnx
-from hpi_agent.engines.options import read_options
+from hpi_agent.engines.onnxruntime_providers import read_provider
 from hpi_agent.engines.protobuf_wire import Malformed
 from hpi_agent.engines.signature import LoadedTensor, Signature, check_signature
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import DType
 
 PROVIDERS: Final = ("CPUExecutionProvider",)
-OPTIMIZATIONS: Final = ("all", "off")
 _ERROR: Final = 3
 _TYPES: Final[dict[str, DType]] = {
     "tensor(bool)": "bool",
@@ -73,13 +72,13 @@ class OnnxRuntimeSession:
         self._names = [spec.name for spec in declared.outputs]
         optimized = is_optimized(request)
         if request.built is None:
-            self._session: Any = _session(request, str(request.model_path), _options(request.threads, optimized))
+            self._session: Any = _session(request, str(request.model_path), session_options(request.threads, optimized))
         else:
-            _check_built(request, request.built)
+            check_builder(request, request.built, version_text())
             # Optimised again, it would be no better, and slower to load.
-            self._session = _session(request, request.built, _options(request.threads, optimized=False))
+            self._session = _session(request, request.built, session_options(request.threads, optimized=False))
         self._check_providers()
-        check_signature(request, declared, _signature(self._session), every_input=True)
+        check_signature(request, declared, signature_of(self._session), every_input=True)
         self.obtained = Obtained(
             backend="onnxruntime",
             version=onnxruntime.__version__,
@@ -126,11 +125,11 @@ def build_with_onnxruntime(request: EngineRequest, declared: Declared) -> bytes 
         return None
     # A file without a name: nothing of it is left behind, however this process ends.
     with open(os.memfd_create("hpi-built-form"), "r+b") as file:
-        options = _options(request.threads)
+        options = session_options(request.threads)
         options.optimized_model_filepath = f"/proc/self/fd/{file.fileno()}"
         session = _session(request, str(request.model_path), options)
-        check_signature(request, declared, _signature(session), every_input=True)
-        return with_builder(file.read(), _version())
+        check_signature(request, declared, signature_of(session), every_input=True)
+        return with_builder(file.read(), version_text())
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -163,18 +162,12 @@ def is_optimized(request: EngineRequest) -> bool:
     Raises:
         Refused: The precision or an option is not allowed, or a built form is given for the graph as it is.
     """
-    if request.precision != "float32":
-        raise Refused(
-            f"onnxruntime computes in float32 on the CPU, got {request.precision}; choose the backend openvino"
-        )
-    wanted = read_options(request, {"graph_optimization": "all"})["graph_optimization"]
-    if wanted not in OPTIMIZATIONS:
-        raise Refused(f"graph_optimization must be one of {', '.join(OPTIMIZATIONS)}, got {wanted!r}")
-    if wanted == "off" and request.built is not None:
+    _, optimized = read_provider(request)
+    if not optimized and request.built is not None:
         raise Refused(
             "graph_optimization 'off' reads the model file as it is, a built form was given; give one of both"
         )
-    return wanted == "all"
+    return optimized
 
 
 def _session(request: EngineRequest, model: str | bytes, options: Any) -> Any:
@@ -188,13 +181,14 @@ def _session(request: EngineRequest, model: str | bytes, options: Any) -> Any:
     except Exception as error:
         # ONNX Runtime derives its errors from Exception, each on its own.
         raise EngineFailed(
-            f"{_version()} cannot load {what}{request.model_path}: {line_of(error, 0)}; {advice}"
+            f"{version_text()} cannot load {what}{request.model_path}: {line_of(error, 0)}; {advice}"
         ) from error
     session.disable_fallback()
     return session
 
 
-def _options(threads: int, optimized: bool = True) -> Any:
+def session_options(threads: int, optimized: bool = True) -> Any:
+    """Return the options that every session has."""
     onnxruntime = import_onnxruntime()
     levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
@@ -210,7 +204,8 @@ def _options(threads: int, optimized: bool = True) -> Any:
     return options
 
 
-def _signature(session: Any) -> Signature:
+def signature_of(session: Any) -> Signature:
+    """Return what a session says of its inputs and outputs."""
     return Signature(
         [_described(value) for value in session.get_inputs()],
         [_described(value) for value in session.get_outputs()],
@@ -223,20 +218,27 @@ def _described(value: Any) -> LoadedTensor:
     return LoadedTensor(frozenset([value.name]), _TYPES.get(value.type, value.type), shape)
 
 
-def _version() -> str:
+def version_text() -> str:
+    """Return the runtime and its release as loaded: `onnxruntime 1.31.1`."""
     return f"onnxruntime {import_onnxruntime().__version__}"
 
 
-def _check_built(request: EngineRequest, built: bytes) -> None:
-    # ONNX Runtime takes any ONNX file of any release, and answers as that one says.
+def check_builder(request: EngineRequest, built: bytes, wanted: str) -> None:
+    """Fail unless a built form says that it was made by whom it has to be made.
+
+    ONNX Runtime takes any ONNX file of any release, and answers as that one says.
+
+    Raises:
+        EngineFailed: It was made by another, or is cut short; the text names both sides.
+    """
     try:
         builder = builder_of(built)
     except Malformed as error:
         raise EngineFailed(
             f"the built form of {request.model_path} is cut short or not one of onnxruntime: {error}; build it again"
         ) from error
-    if builder != _version():
+    if builder != wanted:
         raise EngineFailed(
             f"the built form of {request.model_path} was written by {builder or 'another program'}, "
-            f"{_version()} is loaded; build it again"
+            f"{wanted} is loaded; build it again"
         )

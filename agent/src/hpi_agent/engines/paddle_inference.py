@@ -1,4 +1,4 @@
-"""Paddle Inference on the CPU, plain or with oneDNN, in a child process of its own.
+"""Paddle Inference in a child process: plain or with oneDNN on a CPU, plain or by TensorRT on a GPU, and on an NPU.
 
 In a process of its own because `run` holds the interpreter lock for its whole time (a call of 114 ms kept another
 thread waiting for 119 ms), and because its environment is another one: paddle is 0.85 GB that no serving image needs.
@@ -27,8 +27,10 @@ asked and not of how it is answered.
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,22 +38,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi_agent.engines.base import EngineRequest, Obtained, TensorSpec
+from hpi_agent.engines.paddle_built_form import facts_of, pack, say_what_is_left, unpack
+from hpi_agent.engines.paddle_request import environment_of, read_wanted
+from hpi_agent.engines.shape_profiles import check_within
 from hpi_agent.processes.child import Child
 from hpi_agent.processes.interpreter import command_for
 from hpi_agent.processes.shared_tensors import SharedTensors
-from hpi_core.errors import EngineFailed, Refused
+from hpi_core.errors import Refused
 from hpi_core.formats import DType
 
 MODULE: Final = "hpi_agent.engines.paddle_program"
-RUN_MODES: Final = ("paddle", "mkldnn")
-WEIGHTS_SUFFIX: Final = ".pdiparams"
-PROGRAM_SUFFIXES: Final = (".json", ".pdmodel")
-MIN_CACHE_CAPACITY: Final = 64
-"""Fewest shapes whose primitives oneDNN keeps; 0 would mean all of them."""
 LOAD_SECONDS: Final = 300.0
 """How long starting the child, importing paddle (0.5 to 6 s) and loading a model may take together."""
 RUN_SECONDS: Final = 300.0
 """How long one inference may take before the child counts as hung."""
+BUILD_SECONDS: Final = 7200.0
+"""How long compiling for TensorRT may take: 24 minutes are known of one detector; whoever builds has a deadline too."""
 
 
 class PaddleInferenceSession:
@@ -61,20 +63,31 @@ class PaddleInferenceSession:
         """Load a model.
 
         Args:
-            request: What is asked; options: `run_mode` (`paddle`, the default, or `mkldnn`) and
+            request: What is asked; options: `run_mode` (`paddle`, the default; `mkldnn` on the CPU; `trt` on a GPU) and
                 `mkldnn_cache_capacity` (shapes whose oneDNN primitives are kept, at least 64, the default).
             memory_bytes: Most that the child may take; None: as much as this process and its limits allow.
 
         Raises:
-            Refused: An option is unknown or out of bounds, or the precision needs another run mode.
-            EngineFailed: The model is not whole, or paddle cannot load it.
+            Refused: An option is unknown or out of bounds, the precision needs another run mode, or shapes are missing.
+            EngineFailed: The model is not whole, paddle cannot load it, or does not compute where it has to.
         """
-        wanted = _wanted(request)
+        wanted = read_wanted(request)
+        compiles = wanted["run_mode"] == "trt"
+        if request.built is not None and not compiles:
+            raise Refused("the backend paddle has no built form; give the model files alone")
+        say_what_is_left(request.model_path)
+        self._profiles = request.profiles if compiles else ()
         self._running = threading.Lock()
         self._tensors = SharedTensors.create()
         try:
-            self._child = _start(request, self._tensors.file, memory_bytes)
-            loaded = self._load(wanted)
+            with tempfile.TemporaryDirectory(prefix="hpi-paddle-") as directory:
+                if compiles:
+                    wanted["compiled"] = directory
+                    if request.built is None:
+                        _compile(request, wanted, Path(directory), memory_bytes)
+                self._child = _start(request, self._tensors.file, memory_bytes)
+                # Everything is read while it loads.
+                loaded = self._load(request, wanted)
         except BaseException:
             self._tensors.close()
             raise
@@ -86,6 +99,7 @@ class PaddleInferenceSession:
             precision=request.precision,
             threads=loaded["threads"],
             device=loaded["device"],
+            from_store=request.built is not None,
         )
 
     @property
@@ -102,8 +116,10 @@ class PaddleInferenceSession:
         """Return the outputs in declared order.
 
         Raises:
+            Refused: A shape lies beyond those that were compiled for.
             EngineFailed: An operator failed on these arrays, or the child crashed, hung or is gone.
         """
+        check_within(self._profiles, feeds)
         with self._running:
             question = {"kind": "run", "tensors": self._tensors.write(feeds)}
             answer = self._child.ask(question, timeout_seconds=RUN_SECONDS)
@@ -116,8 +132,10 @@ class PaddleInferenceSession:
         self._child.close()
         self._tensors.close()
 
-    def _load(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    def _load(self, request: EngineRequest, wanted: Mapping[str, Any]) -> dict[str, Any]:
         try:
+            if request.built is not None:
+                unpack(request, facts_of(request, _release_of(self._child)), Path(wanted["compiled"]))
             question = {"kind": "load", "tensors_file": self._tensors.file, **wanted}
             return self._child.ask(question, timeout_seconds=LOAD_SECONDS).header
         except BaseException:
@@ -140,53 +158,47 @@ def paddle_version(interpreter: Path | None = None) -> str | None:
     return version
 
 
-def _start(request: EngineRequest, tensors_file: int, memory_bytes: int | None) -> Child:
+def build_with_paddle(request: EngineRequest) -> bytes | None:
+    """Compile a model for TensorRT and return the files as its built form; None for every other run mode.
+
+    Raises:
+        Refused: As by `PaddleInferenceSession`.
+        EngineFailed: As by `PaddleInferenceSession`; or what was built cannot be loaded.
+    """
+    if dict(request.options).get("run_mode") != "trt":
+        return None
+    wanted = read_wanted(request)
+    say_what_is_left(request.model_path)
+    with tempfile.TemporaryDirectory(prefix="hpi-paddle-") as name:
+        directory = Path(name)
+        release = _compile(request, wanted, directory, None)
+        built = pack(directory, facts_of(request, release))
+    PaddleInferenceSession(replace(request, built=built)).close()
+    return built
+
+
+def _compile(request: EngineRequest, wanted: Mapping[str, Any], directory: Path, memory_bytes: int | None) -> str:
+    """Compile in a child that ends with it, so that its memory is free for the one that serves; return the release."""
+    profiles = [asdict(profile) for profile in request.profiles]
+    question = {"kind": "convert", "directory": str(directory), "profiles": profiles, **wanted}
+    with _start(request, None, memory_bytes) as child:
+        release = _release_of(child)
+        child.ask(question, timeout_seconds=BUILD_SECONDS)
+    return release
+
+
+def _release_of(child: Child) -> str:
+    return str(child.ask({"kind": "version"}, timeout_seconds=LOAD_SECONDS).header["version"])
+
+
+def _start(request: EngineRequest, tensors_file: int | None, memory_bytes: int | None) -> Child:
     return Child.start(
         command_for(MODULE, interpreter=request.interpreter),
         memory_bytes=memory_bytes,
-        # Paddle's own setting reaches its matrix library; its other loops run on OpenMP.
-        environment={
-            "OMP_NUM_THREADS": str(request.threads),
-            "GLOG_minloglevel": "2",
-            # Milliseconds that OpenMP's threads spin after their part: 200 by default, 0.19 s of processor time after
-            # every run, on a core that the next model needs (libiomp5 of paddlepaddle 3.2.2). One is enough within one.
-            "KMP_BLOCKTIME": "1",
-        },
+        environment=environment_of(request),
         name=f"paddle with {request.model_path}",
-        pass_fds=[tensors_file],
+        pass_fds=[] if tensors_file is None else [tensors_file],
     )
-
-
-def _wanted(request: EngineRequest) -> dict[str, Any]:
-    options = dict(request.options)
-    unknown = sorted(set(options) - {"run_mode", "mkldnn_cache_capacity"})
-    if unknown:
-        raise Refused(f"the backend paddle has no option {unknown}; allowed: run_mode, mkldnn_cache_capacity")
-    mode = options.get("run_mode", "paddle")
-    if mode not in RUN_MODES:
-        raise Refused(f"run_mode must be one of {', '.join(RUN_MODES)}, got {mode!r}")
-    if request.precision == "bfloat16" and mode != "mkldnn":
-        raise Refused(f"the backend paddle computes bfloat16 with run_mode 'mkldnn' alone, got {mode!r}")
-    capacity = options.get("mkldnn_cache_capacity", MIN_CACHE_CAPACITY)
-    if not isinstance(capacity, int) or capacity < MIN_CACHE_CAPACITY:
-        raise Refused(f"mkldnn_cache_capacity must be a number from {MIN_CACHE_CAPACITY} on, got {capacity!r}")
-    return {
-        **_files(request.model_path),
-        "threads": request.threads,
-        "precision": request.precision,
-        "run_mode": mode,
-        "mkldnn_cache_capacity": capacity,
-    }
-
-
-def _files(program: Path) -> dict[str, str]:
-    if program.suffix not in PROGRAM_SUFFIXES:
-        raise Refused(f"{program} is no program of paddle; its name must end in {' or '.join(PROGRAM_SUFFIXES)}")
-    weights = program.with_suffix(WEIGHTS_SUFFIX)
-    missing = [str(path) for path in (program, weights) if not path.is_file()]
-    if missing:
-        raise EngineFailed(f"the model of paddle is not whole; missing: {', '.join(missing)}; deliver it again")
-    return {"program": str(program.absolute()), "weights": str(weights.absolute())}
 
 
 def _spec(written: Mapping[str, Any]) -> TensorSpec:

@@ -1,7 +1,7 @@
 """The child process that holds one model in Paddle Inference; sole importer of paddle.
 
-It runs in the environment that has paddle, which has little more than numpy beside it. Questions: `version`, `load`,
-`run`.
+It runs in the environment that has paddle, which has little more than numpy beside it. Questions: `version`, `convert`,
+`load`, `run`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hpi_agent.engines import paddle_tensorrt
 from hpi_agent.engines.base import MAX_REASON_CHARACTERS
+from hpi_agent.engines.paddle_configuration import check_device, configure, obtained
+from hpi_agent.engines.paddle_signature import check_names, read_signature
 from hpi_agent.processes.child_end import Answer, serve_frames
 from hpi_agent.processes.frames import Frame
 from hpi_agent.processes.shared_tensors import SharedTensors
-from hpi_core.errors import Bug, EngineFailed
+from hpi_core.errors import Bug, EngineFailed, HpiError
 
 DISTRIBUTIONS: Final = ("paddlepaddle", "paddlepaddle-gpu")
-OPTIMIZATION_LEVEL: Final = 3
-"""What PaddleX sets (paddlex 3.7.2, `paddle_static/runner.py`)."""
-
-Spec = dict[str, Any]
 
 
 class Held:
@@ -35,7 +34,8 @@ class Held:
         self._predictor: Any = None
         self._tensors: SharedTensors | None = None
         self._path = ""
-        self._outputs: list[str] = []
+        self._outputs: dict[str, str] = {}
+        """The predictor's name of each declared output."""
 
     def version(self, _: Frame) -> Answer:
         """Say which paddle is installed here, without importing it."""
@@ -47,12 +47,12 @@ class Held:
         self._path = wanted["program"]
         self._tensors = SharedTensors(wanted["tensors_file"])
         paddle = import_paddle()
+        check_device(paddle, wanted)
         try:
             inputs, outputs = read_signature(paddle, Path(wanted["program"]))
-            config = configure(paddle, wanted)
-            self._predictor = paddle.inference.create_predictor(config)
-            named = (list(self._predictor.get_input_names()), list(self._predictor.get_output_names()))
-        except (EngineFailed, MemoryError):
+            config, named = self._create(paddle, wanted)
+        except (EngineFailed, MemoryError, TypeError, AttributeError):
+            # The last two are of ours: Paddle was called wrongly.
             raise
         except Exception as error:
             # Paddle raises RuntimeError, OSError, NotImplementedError and others out of its C++ enforcements.
@@ -60,9 +60,48 @@ class Held:
                 f"paddle {paddle.__version__} cannot load {self._path}: {reason_of(error)}; "
                 "export the model again with a version not newer than this one, or choose another backend"
             ) from error
-        self._outputs = [spec["name"] for spec in outputs]
-        check_names(self._path, named, ([spec["name"] for spec in inputs], self._outputs))
-        return {"inputs": inputs, "outputs": outputs, **obtained(paddle, config, wanted)}, []
+        declared = [spec["name"] for spec in outputs]
+        answering = declared
+        if wanted["run_mode"] == "trt" and len(named[1]) == len(declared):
+            # What was compiled is another program, which names its outputs anew, in the same order.
+            answering, named = named[1], (named[0], declared)
+        check_names(self._path, named, ([spec["name"] for spec in inputs], declared))
+        self._outputs = dict(zip(declared, answering, strict=True))
+        return {"inputs": inputs, "outputs": outputs, **self._obtained(paddle, config, wanted)}, []
+
+    def convert(self, frame: Frame) -> Answer:
+        """Compile the model that the header describes for TensorRT, and write the files into the folder it names."""
+        wanted = frame.header
+        self._path = wanted["program"]
+        paddle = import_paddle()
+        check_device(paddle, wanted)
+        try:
+            inputs, _ = read_signature(paddle, Path(wanted["program"]))
+            paddle_tensorrt.convert(paddle, import_paddle_tensorrt, wanted, inputs)
+        except (HpiError, MemoryError, TypeError, AttributeError):
+            raise
+        except Exception as error:
+            raise EngineFailed(
+                f"paddle {paddle.__version__} cannot compile {self._path} for TensorRT: {reason_of(error)}; "
+                "choose run_mode 'paddle', or another backend"
+            ) from error
+        return {}, []
+
+    def _create(self, paddle: Any, wanted: Mapping[str, Any]) -> tuple[Any, tuple[list[str], list[str]]]:
+        program, weights = wanted["program"], wanted["weights"]
+        if wanted["run_mode"] == "trt":
+            program, weights = paddle_tensorrt.files_to_load(wanted)
+        config = configure(paddle, wanted, program, weights)
+        if wanted["run_mode"] == "trt":
+            paddle_tensorrt.use_compiled(paddle, config, wanted)
+        self._predictor = paddle.inference.create_predictor(config)
+        return config, (list(self._predictor.get_input_names()), list(self._predictor.get_output_names()))
+
+    def _obtained(self, paddle: Any, config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        found = obtained(paddle, config, wanted)
+        if wanted["run_mode"] == "trt":
+            found["device"] += f", {paddle_tensorrt.describe_placement(config, wanted)}"
+        return found
 
     def run(self, frame: Frame) -> Answer:
         """Answer one set of tensors, over which the outputs are written."""
@@ -83,7 +122,9 @@ class Held:
             handle.reshape(list(array.shape))
             handle.copy_from_cpu(array)
         self._predictor.run()
-        return {name: self._predictor.get_output_handle(name).copy_to_cpu() for name in self._outputs}
+        return {
+            declared: self._predictor.get_output_handle(name).copy_to_cpu() for declared, name in self._outputs.items()
+        }
 
 
 def installed_version() -> str | None:
@@ -113,121 +154,20 @@ def import_paddle() -> Any:
     return paddle
 
 
-def configure(paddle: Any, wanted: Mapping[str, Any]) -> Any:
-    """Return the configuration of a predictor, as PaddleX makes it for a CPU but for threads and cache."""
-    config = paddle.inference.Config(wanted["program"], wanted["weights"])
-    config.disable_glog_info()
-    config.disable_gpu()
-    if wanted["run_mode"] == "mkldnn":
-        config.enable_mkldnn()
-        if wanted["precision"] == "bfloat16":
-            config.enable_mkldnn_bfloat16()
-        config.set_mkldnn_cache_capacity(wanted["mkldnn_cache_capacity"])
-    else:
-        config.disable_mkldnn()
-    config.set_cpu_math_library_num_threads(wanted["threads"])
-    config.enable_new_ir(True)
-    config.enable_new_executor()
-    config.set_optimization_level(OPTIMIZATION_LEVEL)
-    config.enable_memory_optim()
-    return config
-
-
-def obtained(paddle: Any, config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the predictor really uses.
+def import_paddle_tensorrt() -> Any:
+    """Import the part of paddle that compiles for TensorRT.
 
     Raises:
-        EngineFailed: oneDNN was asked for and is not there, or this processor has no fast bfloat16.
+        EngineFailed: This build does not have it, or TensorRT is not installed.
     """
-    onednn = bool(config.mkldnn_enabled())
-    if onednn != (wanted["run_mode"] == "mkldnn"):
+    try:
+        from paddle.tensorrt import export
+    except (ImportError, OSError) as error:
         raise EngineFailed(
-            f"paddle {paddle.__version__} was asked for run_mode {wanted['run_mode']!r} and has oneDNN "
-            f"{'on' if onednn else 'off'}; choose run_mode 'paddle', or a build with oneDNN"
-        )
-    if wanted["precision"] == "bfloat16" and not paddle.base.core.supports_bfloat16():
-        raise EngineFailed("this processor has no instructions that paddle computes bfloat16 with; choose float32")
-    return {
-        "version": paddle.__version__,
-        "threads": int(config.cpu_math_library_num_threads()),
-        "device": "CPU, oneDNN" if onednn else "CPU",
-    }
-
-
-def check_names(path: str, named: tuple[list[str], list[str]], declared: tuple[list[str], list[str]]) -> None:
-    """Check that the predictor has the inputs and outputs that the program declares, each name once.
-
-    Raises:
-        EngineFailed: It has others, or an output is an input: Paddle loads such a program and fails when it runs
-            (paddlepaddle 3.2.2).
-    """
-    inputs, outputs = declared
-    twice = sorted(name for name in {*inputs, *outputs} if [*inputs, *outputs].count(name) > 1)
-    if twice:
-        raise EngineFailed(
-            f"{path} uses the names {twice} for more than one input or output, which paddle cannot run; export the "
-            "model with outputs that are computed, or choose another backend"
-        )
-    if tuple(map(sorted, named)) != tuple(map(sorted, declared)):
-        raise EngineFailed(f"{path} declares {declared}, paddle loaded {named}; export the model again")
-
-
-def read_signature(paddle: Any, program: Path) -> tuple[list[Spec], list[Spec]]:
-    """Return inputs and outputs as the program declares them, in order, without its weights.
-
-    The predictor knows names alone before its first run.
-
-    Raises:
-        EngineFailed: A tensor has a type that the predictor does not take or give, as int16 and bfloat16.
-    """
-    if program.suffix == ".json":
-        return _signature_of_pir(paddle, program)
-    return _signature_of_legacy(paddle, program)
-
-
-def _signature_of_pir(paddle: Any, program: Path) -> tuple[list[Spec], list[Spec]]:
-    read = paddle.static.Program()
-    paddle.base.core.deserialize_pir_program(str(program), read)
-    inputs, outputs = [], []
-    for operation in read.global_block().ops:
-        if operation.name() == "pd_op.data":
-            value = operation.result(0)
-            inputs.append(_spec(operation.attrs()["name"], value.shape, value.dtype))
-        elif operation.name() == "pd_op.fetch":
-            value = operation.operand_source(0)
-            outputs.append((operation.attrs()["col"], _spec(operation.attrs()["name"], value.shape, value.dtype)))
-    return inputs, [spec for _, spec in sorted(outputs, key=lambda output: int(output[0]))]
-
-
-def _signature_of_legacy(paddle: Any, program: Path) -> tuple[list[Spec], list[Spec]]:
-    # The block lies in the memory of its description, which Python would free after this line if nobody held it.
-    description = paddle.base.core.ProgramDesc(program.read_bytes())
-    block = description.block(0)
-    found: dict[str, list[tuple[int, Spec]]] = {"feed": [], "fetch": []}
-    for position in range(block.op_size()):
-        operation = block.op(position)
-        if operation.type() in found:
-            [name] = operation.output("Out") if operation.type() == "feed" else operation.input("X")
-            variable = block.find_var(name.encode())
-            found[operation.type()].append((operation.attr("col"), _spec(name, variable.shape(), variable.dtype())))
-    inputs, outputs = ([spec for _, spec in sorted(specs, key=lambda one: one[0])] for specs in found.values())
-    return inputs, outputs
-
-
-def _spec(name: str, shape: Any, dtype: Any) -> Spec:
-    # `paddle.float32`, `DataType.FLOAT32`, `VarType.FP32`: each reader of programs has its own word.
-    word = str(dtype).rpartition(".")[2].lower()
-    numpy_name = {"fp16": "float16", "fp32": "float32", "fp64": "float64"}.get(word, word)
-    if numpy_name not in KNOWN_TYPES:
-        raise EngineFailed(
-            f"tensor {name!r} has the type {word}, which paddle cannot take or give; "
-            f"allowed: {', '.join(KNOWN_TYPES)}; export the model with another type"
-        )
-    return {"name": name, "dtype": numpy_name, "shape": [None if size < 0 else int(size) for size in shape]}
-
-
-KNOWN_TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
-"""Types that cross the predictor's door (`paddle.inference.DataType` of 3.2.2), bfloat16 left out: numpy has none."""
+            f"paddle cannot compile for TensorRT here: {error}; install the TensorRT that this build of "
+            "paddlepaddle-gpu was made with, or choose run_mode 'paddle'"
+        ) from error
+    return export
 
 
 def reason_of(error: BaseException) -> str:
@@ -247,7 +187,8 @@ _KIND_OF_ERROR: Final = re.compile(r"[A-Z]\w*Error: ")
 def main(arguments: list[str]) -> None:
     """Answer the parent until it closes the channel."""
     held = Held()
-    serve_frames({"version": held.version, "load": held.load, "run": held.run}, arguments[0])
+    handlers = {"version": held.version, "convert": held.convert, "load": held.load, "run": held.run}
+    serve_frames(handlers, arguments[0])
 
 
 if __name__ == "__main__":
