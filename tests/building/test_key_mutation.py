@@ -85,10 +85,11 @@ def test_the_change_reaches_the_very_field_of_the_document(path: str, tmp_path: 
 
 
 @pytest.mark.parametrize("path", sorted(REFUSED))
-def test_a_field_that_one_machine_cannot_honour_is_refused_by_name(path: str, tmp_path: Path) -> None:
-    case = REFUSED[path](a_case("pipeline", tmp_path))
+def test_a_field_that_cannot_be_honoured_here_is_refused_by_name(path: str, tmp_path: Path) -> None:
+    mutation = REFUSED[path]
+    case = mutation.change(a_case(mutation.case, tmp_path))
 
-    with pytest.raises(InvalidManifest, match=path.rsplit(".", 1)[-1]):
+    with pytest.raises(InvalidManifest, match=path.removesuffix(".name").rsplit(".", 1)[-1]):
         case.resolutions()
 
 

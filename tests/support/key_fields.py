@@ -12,8 +12,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from hpi_agent.select.keys import leaves
-from hpi_core.api.v1alpha1.pipeline import PipelineSpec
-from support.key_documents import ENGINES, a_resolution_document, an_engine_document
+from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, PipelineSpec
+from hpi_core.formats import DeviceKind
+from hpi_core.schema.structural import structural_schema
+from support.key_documents import (
+    ENGINES,
+    ON_DEVICES,
+    a_resolution_document,
+    a_resolution_document_of,
+    an_engine_document,
+)
 
 Shaped = Literal["engine", "decision", "both"]
 
@@ -26,36 +34,54 @@ class Shape(NamedTuple):
 
 
 def document_fields() -> set[str]:
-    """Return the path of every leaf of the two key documents."""
-    found = {f"engine.{path}" for candidate in ENGINES for path in _paths(an_engine_document(candidate))}
-    # An engine of Paddle's own files has no conversion; the parts of one are listed instead.
-    return found - {"engine.conversion", "engine.options"} | {
-        f"decision.{path}" for path in _paths(a_resolution_document())
+    """Return the path of every leaf of the two key documents, of every device."""
+    engines = [an_engine_document(candidate) for candidate in (*ENGINES, *ON_DEVICES)]
+    decisions = [a_resolution_document(), *(a_resolution_document_of(device) for device in ACCELERATORS)]
+    found = {f"engine.{path}" for document in engines for path in _paths(document)}
+    # An engine of Paddle's own files has no conversion, one without settings no options, and one that leaves nothing to
+    # the processors none of them; the parts are listed instead.
+    wholes = {"engine.conversion", "engine.options", "engine.device.processors"}
+    return found - wholes | {f"decision.{path}" for document in decisions for path in _paths(document)}
+
+
+ACCELERATORS: Final[tuple[DeviceKind, ...]] = ("gpu", "npu")
+
+WHOLE: Final = frozenset(
+    {
+        *(f"spec.{name}" for name in CLUSTER_ONLY),
+        "spec.license",
+        "spec.config.inline",
+        "spec.config.configMapKeyRef",
+        "spec.serving.tls",
+        "spec.serving.auth",
+        "spec.serving.protocols",
+        "spec.serving.queue.priorities",
+        "spec.serving.queue.tenants",
+        "spec.serving.urlInputs",
     }
+)
+"""Parts of the spec that are one field here: what is inside is of one kind."""
 
 
 def spec_fields() -> set[str]:
-    """Return the path of every leaf of HPIPipeline's spec, as its schema has it."""
-    schema = PipelineSpec.model_json_schema(by_alias=True)
-    return set(_schema_paths(schema, schema["$defs"], "spec"))
+    """Return the path of every leaf of HPIPipeline's spec, as the schema of the API server has it."""
+    return set(_schema_paths(structural_schema(PipelineSpec), "spec"))
 
 
 def _paths(document: Mapping[str, Any]) -> Iterator[str]:
     for path, _ in leaves(document):
-        yield "shapes.*" if path.startswith("shapes.") else path
+        before, shapes, _ = path.rpartition("shapes.")
+        yield f"{before}shapes.*" if shapes else path
 
 
-def _schema_paths(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> Iterator[str]:
-    if "$ref" in node:
-        node = definitions[node["$ref"].rsplit("/", 1)[-1]]
-    if "anyOf" in node:
-        [present] = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
-        yield from _schema_paths(present, definitions, path)
+def _schema_paths(node: Mapping[str, Any], path: str) -> Iterator[str]:
+    if path in WHOLE:
+        yield path
     elif "properties" in node:
         for name, inner in node["properties"].items():
-            yield from _schema_paths(inner, definitions, f"{path}.{name}")
+            yield from _schema_paths(inner, f"{path}.{name}")
     elif node.get("type") == "array":
-        yield from _schema_paths(node["items"], definitions, f"{path}[]")
+        yield from _schema_paths(node["items"], f"{path}[]")
     else:
         yield path
 
@@ -90,6 +116,30 @@ SHAPES: Final[dict[str, Shape]] = {
         "engine.options.graph_optimization",
         "engine.options.mkldnn_cache_capacity",
         "engine.options.run_mode",
+        "engine.options.execution_provider",
+        "engine.options.optimization_level",
+        "engine.options.workspace_mebibytes",
+    ),
+    **_all_of("engine", "it compiles parts of the graph for another runtime", "engine.backend.tensorrt"),
+    **_all_of(
+        "engine",
+        "a compiled engine is for one product, its driver and its toolkit",
+        "engine.device.accelerator.vendor",
+        "engine.device.accelerator.product",
+        "engine.device.accelerator.computeCapability",
+        "engine.device.accelerator.chip",
+        "engine.device.accelerator.memoryGibibytes",
+        "engine.device.accelerator.slice",
+        "engine.device.accelerator.driver",
+        "engine.device.accelerator.toolkit",
+    ),
+    **_all_of("engine", "it decides which kernels can be chosen", "engine.device.memoryBytes"),
+    **_all_of(
+        "engine",
+        "what a GPU leaves over is written for the instructions of one processor",
+        "engine.device.processors.vendor",
+        "engine.device.processors.isaLevel",
+        "engine.device.processors.isaFlags",
     ),
     **_all_of("engine", "kernels are chosen for the declared shapes", "engine.shapes.*"),
     **_all_of(
@@ -105,7 +155,7 @@ SHAPES: Final[dict[str, Shape]] = {
     **_all_of("decision", "a document of another format means something else", "decision.formatVersion"),
     **_all_of("decision", "the knowledge table and the user's samples go by the name", "decision.model.name"),
     **_all_of("decision", "another model", "decision.model.digest", "decision.model.format"),
-    **_all_of("decision", "a candidate may be made of it", "decision.model.onnxDigest"),
+    **_all_of("decision", "a candidate may be made of it", "decision.model.onnxDigest", "decision.model.omDigest"),
     **_all_of(
         "decision",
         "candidates are made of what it writes",
@@ -130,7 +180,16 @@ SHAPES: Final[dict[str, Shape]] = {
         "decision.request.runMode",
         "decision.request.cacheCapacity",
         "decision.request.conversionAllowed",
+        "decision.request.executionProvider",
         "decision.request.fallbackAllowed",
+    ),
+    **_all_of(
+        "decision",
+        "candidates are compiled by it",
+        "decision.request.shapes.*",
+        "decision.request.workspaceMebibytes",
+        "decision.request.optimizationLevel",
+        "decision.deviceMemoryBytes",
     ),
     **_all_of(
         "decision",
@@ -155,6 +214,8 @@ SHAPES: Final[dict[str, Shape]] = {
         "decision.knowledge.known",
         "decision.knowledge.failsOn",
         "decision.knowledge.defects",
+        "decision.knowledge.borrowed",
+        "decision.knowledge.failsWith",
     ),
     **_all_of(
         "decision",
@@ -168,6 +229,14 @@ SHAPES: Final[dict[str, Shape]] = {
         "decision.hardware.threads",
         "decision.hardware.numaNodes",
         "decision.hardware.memoryGibibytes",
+        "decision.hardware.accelerator.vendor",
+        "decision.hardware.accelerator.product",
+        "decision.hardware.accelerator.computeCapability",
+        "decision.hardware.accelerator.chip",
+        "decision.hardware.accelerator.memoryGibibytes",
+        "decision.hardware.accelerator.slice",
+        "decision.hardware.accelerator.driver",
+        "decision.hardware.accelerator.toolkit",
     ),
     **_all_of(
         "decision",
@@ -175,6 +244,10 @@ SHAPES: Final[dict[str, Shape]] = {
         "decision.runtimes.onnxruntime",
         "decision.runtimes.openvino",
         "decision.runtimes.paddle",
+        "decision.deviceRuntimes.onnxruntime",
+        "decision.deviceRuntimes.paddle",
+        "decision.deviceRuntimes.tensorrt",
+        "decision.deviceRuntimes.om",
         "decision.plugin.variant",
         "decision.plugin.lockDigest",
         "decision.plugin.paddleLockDigest",
@@ -209,7 +282,12 @@ SHAPES: Final[dict[str, Shape]] = {
         "threads, run mode and precision are settings of the session",
         "spec.inference.hpiConfig.backendConfig",
         "spec.modules[].inference.hpiConfig.backendConfig",
+        "spec.inference.engineConfig",
+        "spec.modules[].inference.engineConfig",
     ),
+    **_all_of("both", "an engine is for one kind of device", "spec.inference.device"),
+    **_all_of("both", "it says how much of a driver's version counts", "spec.build.driverMatch"),
+    **_all_of("both", "it decides which kernels can be chosen", "spec.build.deviceMemoryBytes"),
     **_all_of(
         "decision",
         "the gate judges by it",
@@ -230,9 +308,18 @@ DOES_NOT_SHAPE: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         [
+            f"spec.{module}model.{field}"
+            for module in ("modules[].", "module.")
+            for field in ("endpoint", "credentialsSecretRef.name")
+        ],
+        "the bytes count, not where they come from",
+    ),
+    **dict.fromkeys(
+        [
             "spec.inference.useHpip",
             "spec.inference.engine",
-            "spec.inference.device",
+            "spec.build.mode",
+            "spec.build.shapes",
             "spec.modules[].inference.useHpip",
             "spec.modules[].inference.engine",
             "spec.modules[].inference.device",
@@ -253,6 +340,18 @@ DOES_NOT_SHAPE: Final[dict[str, str]] = {
             "spec.serving.timeouts.drainSeconds",
         ],
         "it bounds requests, before a model sees them",
+    ),
+    **dict.fromkeys(
+        [
+            "spec.serving.protocols",
+            "spec.serving.tls",
+            "spec.serving.auth",
+            "spec.serving.queue.priorities",
+            "spec.serving.queue.tenants",
+            "spec.serving.urlInputs",
+            "spec.license",
+        ],
+        "it says who may ask and how, before a model sees a request",
     ),
     **dict.fromkeys(
         [

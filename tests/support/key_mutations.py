@@ -14,16 +14,19 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from hpi_agent.building.device_access import DeviceAccess
 from hpi_agent.building.model_directories import assemble_models
 from hpi_agent.building.pipeline import read_plan
 from hpi_agent.building.resolution import Resolution, resolve_plan
 from hpi_agent.building.site import Site
+from hpi_agent.engines.base import Device
 from hpi_agent.plugins.environment import PluginEnvironment
-from hpi_agent.select.knowledge import Defect
+from hpi_agent.select.knowledge import Borrowing, Defect
 from hpi_agent.store.directory import digest_of_file
+from hpi_core.formats import DeviceKind
 from models.graphs import add, loose, scalars
 from support.building import NAME, a_site, model_directory, only, write_inference
-from support.key_documents import a_digest
+from support.key_documents import DEVICE_RUNTIMES, OF_DEVICE, a_digest
 from support.manifests import DETECTION, RECOGNITION, Document, a_module, a_single_module, an_ocr_pipeline, with_value
 
 BFLOAT16: Final = "avx512_bf16"
@@ -38,7 +41,7 @@ VERSIONS: Final = {
     "onnxruntime": "1.31.1",
 }
 
-CaseName = Literal["module", "pipeline", "paddle"]
+CaseName = Literal["module", "pipeline", "paddle", "gpu", "npu"]
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,22 @@ class Mutation(NamedTuple):
 
     @property
     def can_be_built(self) -> bool:
-        """Whether the case can be built as it is: without Paddle."""
-        return self.case != "paddle" and self.before is not BOTH_FORMATS
+        """Whether the case can be built as it is: without Paddle, and without a device that nobody has."""
+        return self.case in ("module", "pipeline") and not self.needs_device and self.before is not BOTH_FORMATS
+
+    @property
+    def needs_device(self) -> bool:
+        """Whether the change asks for an accelerator."""
+        return self.change is ON_A_GPU
 
 
 def a_case(name: CaseName, root: Path) -> Case:
     """Return one of the cases, made in a folder.
 
     module: one ONNX model, on ONNX Runtime alone. pipeline: three ONNX models of OCR, one on two threads. paddle: one
-    model in Paddle's format beside an environment that could convert it; its files cannot be run.
+    model in Paddle's format beside an environment that could convert it; its files cannot be run. gpu: one ONNX model
+    on TensorRT alone, on a machine that pretends to have an A100. npu: the same model beside an offline one, where an
+    Ascend 310P is pretended.
     """
     site = a_site(root / "store")
     if name == "pipeline":
@@ -109,6 +119,10 @@ def a_case(name: CaseName, root: Path) -> Case:
     case = Case(root, a_single_module(name=NAME, source=f"file://{root / NAME}"), site)
     if name == "module":
         return spec("inference", only("onnxruntime", cpu_num_threads=1))(case)
+    if name == "gpu":
+        return both(on_device("gpu"), alone("tensorrt"))(case)
+    if name == "npu":
+        return both(file("inference.om", b"offline"), on_device("npu"))(case)
     (case.model / "inference.onnx").unlink()
     write_paddle_files(case.model)
     environment = PluginEnvironment("paddle2onnx", Path("python"), a_digest(2), VERSIONS)
@@ -148,6 +162,39 @@ def _a_pipeline(root: Path, site: Site) -> Case:
 def spec(path: str, value: Any) -> Change:
     """Return a change of one value of the manifest."""
     return lambda case: replace(case, document=with_value(case.document, f"spec.{path}", value))
+
+
+def on_device(kind: DeviceKind) -> Change:
+    """Return a change to a machine that pretends to have a device, which the manifest asks for."""
+    return both(
+        lambda case: site(
+            hardware=replace(case.site.hardware, accelerator=OF_DEVICE[kind].accelerator),
+            device=Device(kind),
+            device_runtimes=DEVICE_RUNTIMES[kind],
+            access=DeviceAccess(Device(kind)),
+        )(case),
+        spec("inference.device", kind),
+    )
+
+
+def alone(backend: str, **config: Any) -> Change:
+    """Return a change that lets one backend serve on the device and no other."""
+    return spec("inference.hpiConfig", only(backend, **config)["hpiConfig"])
+
+
+def accelerator(**fields: Any) -> Change:
+    """Return a change of the class of the accelerator."""
+
+    def change(case: Case) -> Case:
+        assert case.site.hardware.accelerator is not None
+        return hardware(accelerator=replace(case.site.hardware.accelerator, **fields))(case)
+
+    return change
+
+
+def device_runtimes(**versions: str | None) -> Change:
+    """Return a change of the versions of backends that compute on the device."""
+    return lambda case: site(device_runtimes={**case.site.device_runtimes, **versions})(case)
 
 
 def both(*changes: Change) -> Change:
@@ -266,6 +313,8 @@ def _registered(case: Case) -> Case:
     return replace(case, document=an_ocr_pipeline(config=..., pipeline="OCR", modules=modules))
 
 
+MODULE: Final[CaseName] = "module"
+PIPELINE: Final[CaseName] = "pipeline"
 UNREGISTERED: Final = {"DocOrientationClassify": "turned", "DocUnwarping": "flat"}
 
 SHAPED: Final = {"tensorrt": {"dynamic_shapes": {"x": [[1, 3], [2, 3], [4, 3]]}}}
@@ -277,6 +326,24 @@ ON_PLAIN_PADDLE: Final = spec("inference.hpiConfig.backendConfig", {"run_mode": 
 ON_OPENVINO: Final = both(spec("inference", only("openvino")), hardware(isa_flags=("avx2", BFLOAT16)))
 BOTH_FORMATS: Final[Change] = _in_both_formats
 OTHER_MODEL: Final = both(REPLACED, inference())
+ON_A_GPU: Final = on_device("gpu")
+ON_CUDA: Final = alone("onnxruntime", execution_provider="cuda")
+WITH_TENSORRT: Final = alone("onnxruntime", execution_provider="tensorrt")
+SHAPES: Final = [[1, 3], [2, 3], [4, 3]]
+OTHER_SHAPES: Final = [[1, 3], [2, 3], [5, 3]]
+KNOWN_TO_CUDA: Final = knowledge(rows={NAME: (None, ("tensorrt",), ("onnxruntime",))})
+LENT: Final = Borrowing("gpu_cuda12", "gpu_cuda11", ("tensorrt",), "it is lent")
+OTHER_ACCELERATOR: Final[dict[str, tuple[str, Any]]] = {
+    "vendor": ("vendor", "Ascend"),
+    "product": ("product", "another"),
+    "computeCapability": ("compute_capability", "8.6"),
+    "chip": ("chip", "another"),
+    "memoryGibibytes": ("memory_gibibytes", 7),
+    "slice": ("slice", "2g.10gb"),
+    "driver": ("driver", "550.54.14"),
+    "toolkit": ("toolkit", "12.5"),
+}
+"""By field of the document: the field of the class, and another value."""
 
 
 def _conversion(kind: str) -> dict[str, Mutation]:
@@ -310,12 +377,31 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "engine.device.vendor": Mutation(hardware(vendor="another")),
     "engine.device.isaLevel": Mutation(hardware(isa_level="another")),
     "engine.device.isaFlags": Mutation(hardware(isa_flags=("sse4_2",))),
+    "engine.device.kind": Mutation(ON_A_GPU),
+    "engine.device.memoryBytes": Mutation(spec("build.deviceMemoryBytes", 2**31), "gpu"),
+    "engine.device.processors.vendor": Mutation(hardware(vendor="another"), "gpu", ON_CUDA),
+    "engine.device.processors.isaLevel": Mutation(hardware(isa_level="another"), "gpu", ON_CUDA),
+    "engine.device.processors.isaFlags": Mutation(hardware(isa_flags=("sse4_2",)), "gpu", ON_CUDA),
+    "engine.backend.tensorrt": Mutation(device_runtimes(tensorrt="9.9"), "gpu", WITH_TENSORRT),
+    "engine.options.execution_provider": Mutation(WITH_TENSORRT, "gpu", ON_CUDA),
+    "engine.options.optimization_level": Mutation(
+        alone("tensorrt", optimization_level=4), "gpu", alone("tensorrt", optimization_level=3)
+    ),
+    "engine.options.workspace_mebibytes": Mutation(
+        alone("tensorrt", workspace_mebibytes=4), "gpu", alone("tensorrt", workspace_mebibytes=3)
+    ),
+    **{
+        f"{document}.accelerator.{field}": Mutation(accelerator(**{name: value}), "gpu")
+        for document in ("engine.device", "decision.hardware")
+        for field, (name, value) in OTHER_ACCELERATOR.items()
+    },
     "engine.plugin.variant": Mutation(plugin(variant="another")),
     "engine.plugin.lockDigest": Mutation(plugin(lockDigest=a_digest(9))),
     "decision.model.name": Mutation(_renamed),
     "decision.model.digest": Mutation(OTHER_MODEL),
     "decision.model.format": Mutation(spec("module.model.format", "ONNX"), "paddle", BESIDE),
     "decision.model.onnxDigest": Mutation(REPLACED, "paddle", BESIDE),
+    "decision.model.omDigest": Mutation(file("inference.om", b"another"), "npu"),
     **_conversion("decision"),
     "decision.request.backend": Mutation(spec("inference", only("openvino", cpu_num_threads=1))),
     "decision.request.exactly": Mutation(spec("inference.hpiConfig.autoConfig", True)),
@@ -328,6 +414,17 @@ MUTATIONS: Final[dict[str, Mutation]] = {
         ON_PADDLE,
     ),
     "decision.request.conversionAllowed": Mutation(spec("inference.hpiConfig.autoPaddle2onnx", False)),
+    "decision.request.executionProvider": Mutation(WITH_TENSORRT, "gpu", ON_CUDA),
+    "decision.request.shapes.*": Mutation(
+        alone("tensorrt", dynamic_shapes={"x": OTHER_SHAPES}), "gpu", alone("tensorrt", dynamic_shapes={"x": SHAPES})
+    ),
+    "decision.request.workspaceMebibytes": Mutation(
+        alone("tensorrt", workspace_mebibytes=4), "gpu", alone("tensorrt", workspace_mebibytes=3)
+    ),
+    "decision.request.optimizationLevel": Mutation(
+        alone("tensorrt", optimization_level=4), "gpu", alone("tensorrt", optimization_level=3)
+    ),
+    "decision.deviceMemoryBytes": Mutation(spec("build.deviceMemoryBytes", 2**31), "gpu"),
     "decision.request.fallbackAllowed": Mutation(spec("build.fallback", "Forbidden")),
     "decision.accuracy.level": Mutation(spec("build.accuracy.level", "Numeric")),
     "decision.accuracy.tolerance": Mutation(spec("build.accuracy.tolerancePartsPerMillion", 5)),
@@ -348,6 +445,11 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "decision.knowledge.defects": Mutation(
         knowledge(groups={NAME: "tests"}, defects=(Defect("openvino", ("1.0",), ("tests",), "it fails"),)),
     ),
+    "decision.knowledge.borrowed": Mutation(
+        knowledge(borrowed=(LENT,)), "gpu", both(KNOWN_TO_CUDA, knowledge(borrowed=()))
+    ),
+    "decision.knowledge.failsWith": Mutation(knowledge(fails_with={"gpu": {"paddle": frozenset({NAME})}}), "gpu"),
+    "decision.hardware.device": Mutation(ON_A_GPU),
     "decision.hardware.architecture": Mutation(
         hardware(architecture="aarch64"), before=hardware(architecture="x86_64")
     ),
@@ -360,6 +462,10 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "decision.runtimes.onnxruntime": Mutation(runtimes(onnxruntime="9.9")),
     "decision.runtimes.openvino": Mutation(runtimes(openvino="9.9")),
     "decision.runtimes.paddle": Mutation(runtimes(paddle="9.9")),
+    "decision.deviceRuntimes.onnxruntime": Mutation(device_runtimes(onnxruntime="9.9"), "gpu"),
+    "decision.deviceRuntimes.paddle": Mutation(device_runtimes(paddle="9.9"), "gpu"),
+    "decision.deviceRuntimes.tensorrt": Mutation(device_runtimes(tensorrt="9.9"), "gpu"),
+    "decision.deviceRuntimes.om": Mutation(device_runtimes(om="9.9"), "npu"),
     "decision.plugin.variant": Mutation(plugin(variant="another")),
     "decision.plugin.lockDigest": Mutation(plugin(lockDigest=a_digest(9))),
     "decision.plugin.paddleLockDigest": Mutation(environment(lock_digest=a_digest(9)), "paddle"),
@@ -396,6 +502,13 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "spec.modules[].inference.hpiConfig.backendConfig": Mutation(
         spec("modules[1].inference.hpiConfig.backendConfig", {"cpu_num_threads": 1}), "pipeline"
     ),
+    "spec.modules[].inference.engineConfig": Mutation(
+        spec(
+            "modules[1].inference",
+            {"engineConfig": {"backend": "onnxruntime", "backend_config": {"cpu_num_threads": 1}}},
+        ),
+        "pipeline",
+    ),
     "spec.modules[].inference.useHpip": Mutation(spec("modules[1].inference.useHpip", True), "pipeline"),
     "spec.modules[].inference.engine": Mutation(spec("modules[1].inference.engine", "hpi"), "pipeline"),
     "spec.module.name": Mutation(spec("module.name", "image_classification")),
@@ -413,9 +526,14 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "spec.inference.hpiConfig.backendConfig": Mutation(
         spec("inference.hpiConfig.backendConfig", {"cpu_num_threads": 2})
     ),
+    "spec.inference.engineConfig": Mutation(
+        spec("inference", {"engineConfig": {"backend": "onnxruntime", "backend_config": {"cpu_num_threads": 2}}})
+    ),
     "spec.inference.useHpip": Mutation(spec("inference.useHpip", True)),
     "spec.inference.engine": Mutation(spec("inference.engine", "hpi")),
-    "spec.inference.device": Mutation(spec("inference.device", "cpu")),
+    "spec.inference.device": Mutation(ON_A_GPU),
+    "spec.build.driverMatch": Mutation(spec("build.driverMatch", "Major"), "gpu"),
+    "spec.build.deviceMemoryBytes": Mutation(spec("build.deviceMemoryBytes", 2**31), "gpu"),
     "spec.build.policy": Mutation(spec("build.policy", "Prebuild")),
     "spec.build.timeoutSeconds": Mutation(spec("build.timeoutSeconds", 301)),
     "spec.build.fallback": Mutation(spec("build.fallback", "Forbidden")),
@@ -437,8 +555,24 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     | {"spec.serving.limits.pages": Mutation(spec("serving.limits.pages", 11))},
     "spec.replicas": Mutation(spec("replicas", 3)),
     **{
-        f"spec.{path}": Mutation(spec(path, {"any": "thing"}))
-        for path in ("autoscaling", "placement", "runtime", "cache", "rollout", "route", "availability", "podTemplate")
+        f"spec.{path}": Mutation(spec(path, value))
+        for path, value in {
+            "autoscaling": {"maxReplicas": 3},
+            "placement": {"policy": "Spill"},
+            "runtime": {"variant": "hpi-cpu"},
+            "cache": {"medium": "Ephemeral"},
+            "rollout": {"paused": True},
+            "route": {"parentRefs": [{"name": "gateway"}]},
+            "availability": {"maxUnavailable": 2},
+            "podTemplate": {"labels": {"team": "ocr"}},
+            "license": {"serialNumbersSecretRef": {"name": "serials"}, "licensesHostPath": "/licences"},
+            "serving.protocols": ["PaddleX"],
+            "serving.tls": {"secretRef": {"name": "certificate"}},
+            "serving.auth": {"type": "BearerToken", "tokensSecretRef": {"name": "tokens"}},
+            "serving.queue.priorities": [{"name": "urgent"}],
+            "serving.queue.tenants": {},
+            "serving.urlInputs": {"allowedHosts": ["images.example"]},
+        }.items()
     },
 }
 """By field. Those of Paddle's conversion and of both formats are in the case `paddle`."""
@@ -446,8 +580,8 @@ MUTATIONS: Final[dict[str, Mutation]] = {
 CONSTANT: Final = frozenset(
     f"{kind}.{path}"
     for kind, paths in {
-        "engine": ("formatVersion", "device.kind", "options.graph_optimization"),
-        "decision": ("formatVersion", "hardware.formatVersion", "hardware.device"),
+        "engine": ("formatVersion", "options.graph_optimization"),
+        "decision": ("formatVersion", "hardware.formatVersion"),
         **dict.fromkeys(
             ["engine ", "decision "],
             (
@@ -464,8 +598,18 @@ CONSTANT: Final = frozenset(
 )
 """Fields that this release always writes alike: no input changes them, a later release does."""
 
-REFUSED: Final[dict[str, Change]] = {
-    "spec.config.configMapKeyRef": spec("config", {"configMapKeyRef": {"name": "a", "key": "b"}}),
-    "spec.modules[].inference.device": spec("modules[1].inference.device", "cpu"),
+REFUSED: Final[dict[str, Mutation]] = {
+    "spec.config.configMapKeyRef": Mutation(spec("config", {"configMapKeyRef": {"name": "a", "key": "b"}}), "pipeline"),
+    "spec.modules[].inference.device": Mutation(spec("modules[1].inference.device", "cpu"), "pipeline"),
+    "spec.build.mode": Mutation(spec("build.mode", "Throughput")),
+    "spec.build.shapes": Mutation(spec("build.shapes", "Observed")),
+    **{
+        f"spec.{path}.{field}": Mutation(spec(f"{place}.{field}", value), case)
+        for path, place, case in (
+            ("module.model", "module.model", MODULE),
+            ("modules[].model", "modules[0].model", PIPELINE),
+        )
+        for field, value in (("endpoint", "https://hub.example"), ("credentialsSecretRef.name", "token"))
+    },
 }
-"""Fields that a pipeline on one machine refuses, whatever their value."""
+"""Fields that are refused here: a pipeline on one machine, one value of a release, and sources on this machine."""

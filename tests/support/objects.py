@@ -11,6 +11,7 @@ import httpx2
 from hpi_core.api.base import GROUP, VERSION
 from support.control_plane.clients import Client
 from support.control_plane.cluster import ControlPlane
+from support.eventually import eventually
 from support.kinds import BY_NAME
 from support.manifests import Document
 from support.project import ROOT
@@ -43,12 +44,17 @@ def serve_kinds(cluster: ControlPlane) -> None:
     """Have a control plane serve our kinds."""
     applied = cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     assert applied.exit_code == 0, applied.error
-    names = [f"crd/{kind.crd_name}" for kind in BY_NAME.values()]
-    waited = cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
-    assert waited.exit_code == 0, waited.error
-    # kubectl keeps for ten minutes what it found before our kinds were there; this asks anew.
-    listed = cluster.kubectl("api-resources", "--api-group", GROUP, "--output", "name")
-    assert listed.output.split() == sorted(kind.crd_name for kind in BY_NAME.values()), listed
+    names = sorted(kind.crd_name for kind in BY_NAME.values())
+
+    def served() -> bool:
+        # `kubectl wait` fails at once where there is no condition yet.
+        waited = cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *names)
+        assert waited.exit_code == 0, waited.error
+        # kubectl keeps for ten minutes what it found before our kinds were there; this asks anew.
+        listed = cluster.kubectl("api-resources", "--api-group", GROUP, "--output", "name")
+        return listed.output.split() == names
+
+    eventually(served)
 
 
 class Objects:

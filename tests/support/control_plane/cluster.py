@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 90.0
 """How long a start may take; about three are normal."""
 POLL_SECONDS: Final = 0.05
+FAREWELL_SECONDS: Final = 2.0
+"""How long an API server that is stopped alone may take to say goodbye: its clients, which stay, hold it up."""
 PREFIX: Final = "hpi-control-plane-"
 
 
@@ -67,6 +69,7 @@ class ControlPlane:
         self._processes: dict[str, Process] = {}
         self._folder: Path | None = None
         self._clients: Clients | None = None
+        self._setting: Setting | None = None
         self.seconds_to_ready = 0.0
 
     @property
@@ -136,11 +139,9 @@ class ControlPlane:
             raise Bug("this control plane runs already")
         begun = time.monotonic()
         try:
-            setting = self._prepare()
-            with self._asking() as http:
-                deadline = begun + self._start_seconds
-                self._launch([one for one in self._components if not one.is_client], setting, http, deadline)
-                self._launch([one for one in self._components if one.is_client], setting, http, deadline)
+            self._setting = self._prepare()
+            self._launch([one for one in self._components if not one.is_client], begun + self._start_seconds)
+            self._launch([one for one in self._components if one.is_client], begun + self._start_seconds)
         except BaseException:
             self.stop()
             raise
@@ -155,7 +156,41 @@ class ControlPlane:
         if self._folder is not None:
             shutil.rmtree(self._folder)
         self._processes, self._ports = {}, {}
-        self._folder = self._clients = None
+        self._folder = self._clients = self._setting = None
+
+    def stop_api_server(self, *, kill: bool = False) -> None:
+        """End the API server alone; whoever calls is refused until `start_api_server`.
+
+        Args:
+            kill: At once, in the middle of what it does. Else watches may end in order, for as long as they do it soon.
+        """
+        if API_SERVER.program not in self._processes:
+            raise Bug(f"{API_SERVER.program} does not run here")
+        self._processes.pop(API_SERVER.program).stop(0.0 if kill else FAREWELL_SECONDS)
+
+    def start_api_server(self) -> None:
+        """Start the API server again, at the same address and over the same data; return when everything is ready.
+
+        Programs that cannot live without it for so long and have ended are started again, as a kubelet would do it.
+
+        Raises:
+            Stop: A program ended, or was not ready in time.
+        """
+        if API_SERVER.program in self._processes:
+            raise Bug(f"{API_SERVER.program} runs already")
+        deadline = time.monotonic() + self._start_seconds
+        self._launch([API_SERVER], deadline)
+        ended = [
+            one
+            for one in self._components
+            if one.program in self._processes and self._processes[one.program].exit_code is not None
+        ]
+        for one in ended:
+            self._processes.pop(one.program).stop()
+        self._launch(ended, deadline)
+        # It stops in the opposite order of starting.
+        running = self._processes
+        self._processes = {one.program: running[one.program] for one in self._components if one.program in running}
 
     def check(self) -> None:
         """Do nothing while every program runs.
@@ -164,8 +199,7 @@ class ControlPlane:
             Stop: One has ended; the text has its last lines.
         """
         for process in self._processes.values():
-            if (code := process.exit_code) is not None:
-                raise Stop(f"{process.name} ended with {describe_exit(code)}; its last lines:\n{process.last_lines()}")
+            _check(process)
 
     def __enter__(self) -> ControlPlane:
         self.start()
@@ -206,10 +240,12 @@ class ControlPlane:
         context.load_cert_chain(self.admin.pair.certificate, self.admin.pair.key)
         return httpx2.Client(verify=context, trust_env=False, timeout=5.0)
 
-    def _launch(self, components: Sequence[Component], setting: Setting, http: httpx2.Client, deadline: float) -> None:
+    def _launch(self, components: Sequence[Component], deadline: float) -> None:
+        if self._setting is None:
+            raise Bug("this control plane does not run")
         for component in components:
             program = component.program
-            command = [str(self.binaries[program]), *component.arguments(setting), *self._flags.get(program, ())]
+            command = [str(self.binaries[program]), *component.arguments(self._setting), *self._flags.get(program, ())]
             self._processes[program] = Process(
                 program,
                 command,
@@ -217,15 +253,16 @@ class ControlPlane:
                 log=self.folder / "logs" / f"{program}.log",
                 environment={"PATH": os.defpath, "HOME": str(self.folder / "home"), "TMPDIR": str(self.folder)},
             )
-        for component in components:
-            self._wait_until_ready(component, http, deadline)
+        with self._asking() as http:
+            for component in components:
+                self._wait_until_ready(component, http, deadline)
 
     def _wait_until_ready(self, component: Component, http: httpx2.Client, deadline: float) -> None:
         if component.health is None:
             return
         url = f"https://{LOOPBACK}:{self._ports[component.program].number}{component.health}"
         while True:
-            self.check()
+            self._check_needed(component)
             said = self._ask(http, url)
             if said is None:
                 return
@@ -237,6 +274,12 @@ class ControlPlane:
                 )
             time.sleep(POLL_SECONDS)
 
+    def _check_needed(self, component: Component) -> None:
+        # A client of an API server that starts again may end meanwhile; that is not this one's fault.
+        for one in self._components:
+            if one.program in self._processes and (one == component or not one.is_client):
+                _check(self._processes[one.program])
+
     def _ask(self, http: httpx2.Client, url: str) -> str | None:
         """Return what is missing, None when a server is ready."""
         try:
@@ -244,3 +287,8 @@ class ControlPlane:
         except httpx2.TransportError as error:
             return f"{type(error).__name__}: {error}"
         return None if answer.status_code == 200 else f"{answer.status_code}, {answer.text[-1000:]}"
+
+
+def _check(process: Process) -> None:
+    if (code := process.exit_code) is not None:
+        raise Stop(f"{process.name} ended with {describe_exit(code)}; its last lines:\n{process.last_lines()}")

@@ -19,6 +19,12 @@ nobody but this user can open it. etcd demands something like a port; it becomes
 PEERS: Final = "unix://etcd-peers:1"
 SERVICES: Final = "198.19.0.0/16"
 """Addresses of Services: a range for tests of networks (RFC 2544), which is nobody's real network."""
+PODS: Final = "198.18.0.1/17"
+"""Addresses of pods that kwok plays, the first of them; nobody answers there."""
+UNHURRIED: Final = ("--kube-api-qps=500", "--kube-api-burst=1000")
+"""Of the controllers: with their 20 requests a second a thousand nodes take four minutes until pods may land there."""
+STAGES: Final = Path(__file__).resolve().parent / "kwok" / "stages.yaml"
+"""What kwok makes of nodes and pods, and the annotations by which a pod asks for another course."""
 ISSUER: Final = "https://kubernetes.default.svc"
 HOSTS: Final = (
     *(LOOPBACK, "localhost", "198.19.0.1"),
@@ -131,12 +137,28 @@ def controller_manager_arguments(setting: Setting) -> list[str]:
         f"--root-ca-file={setting.authority}",
         f"--service-account-private-key-file={setting.signing.key}",
         "--use-service-account-credentials",
+        # Nobody sends heartbeats for nodes that are played: a node is what its status says, for a year.
+        "--node-monitor-grace-period=8760h",
+        "--node-startup-grace-period=8760h",
+        *UNHURRIED,
     ]
 
 
 def scheduler_arguments(setting: Setting) -> list[str]:
     """Return kube-scheduler's flags."""
-    return client_arguments(setting, "kube-scheduler")
+    return [*client_arguments(setting, "kube-scheduler"), *UNHURRIED]
+
+
+def kwok_arguments(setting: Setting) -> list[str]:
+    """Return kwok's flags: every node is its own, none has a Lease, no port is opened."""
+    return [
+        f"--kubeconfig={setting.kubeconfigs['kwok']}",
+        f"--config={STAGES}",
+        "--manage-all-nodes",
+        "--node-lease-duration-seconds=0",
+        f"--cidr={PODS}",
+        f"--node-ip={LOOPBACK}",
+    ]
 
 
 STORE: Final = Component("etcd", etcd_arguments)
@@ -148,8 +170,11 @@ CONTROLLER_MANAGER: Final = Component(
     user="system:kube-controller-manager",
 )
 SCHEDULER: Final = Component("kube-scheduler", scheduler_arguments, health="/healthz", user="system:kube-scheduler")
+KWOK: Final = Component("kwok", kwok_arguments, user="system:kwok", groups=("system:masters",))
 
 QUICK: Final = (STORE, API_SERVER)
 """Enough for CRDs, CEL, RBAC, admission policies: objects stay what they are, nobody acts on them."""
 WHOLE: Final = (*QUICK, CONTROLLER_MANAGER, SCHEDULER)
 """With garbage collection, namespaces that end, Deployments, Jobs, and pods that find a node."""
+PLAYED: Final = (*WHOLE, KWOK)
+"""With nodes and pods that somebody plays: every Node becomes ready, and pods run there as they are told to."""

@@ -94,3 +94,11 @@ KUBERNETES: Final = Recipe(
     version_packages=("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"),
 )
 """The control plane and kubectl, of one version."""
+
+KWOK: Final = Recipe(
+    name="kwok",
+    module=HERE / "kwok",
+    packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    version_of="sigs.k8s.io/kwok",
+)
+"""The player of nodes and of pods that run."""

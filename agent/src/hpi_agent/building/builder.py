@@ -22,11 +22,12 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hpi_agent.building.choice import find_decision
 from hpi_agent.building.measurement import USUAL_PACE, Measured, Measurement, Pace
+from hpi_agent.building.placement import BUILT_FILE
 from hpi_agent.building.progress import ModelProgress
 from hpi_agent.building.resolution import Resolution
 from hpi_agent.building.trial import Bounds, Trial
-from hpi_agent.building.trial_process import BUILT_FILE
 from hpi_agent.samples.gather import SampleSet, gather
 from hpi_agent.select.answers import TaskFamily, count_answers
 from hpi_agent.select.candidate import Candidate
@@ -94,13 +95,16 @@ class Builder:
             reference.trial.close()
             if passed:
                 measured = Measurement(self.progress, self.deadline, self.pace).run(passed)
+        outcomes = self._choose(measured)
+        chosen = next((outcome.engine_key for outcome in outcomes if outcome.verdict == "Chosen"), None)
         return Decision(
             resolution=resolution.document,
-            outcomes=self._choose(measured),
+            outcomes=outcomes,
             gate=gate,
             provisional=measured.provisional,
             decided_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             build_seconds=time.monotonic() - began,
+            verified_on_drivers=resolution.verified_on_drivers(find_decision(resolution), chosen),
         )
 
     def _reference(self, stack: ExitStack) -> tuple[Reference, SampleSet]:
@@ -135,15 +139,21 @@ class Builder:
         """Return the samples of the model, kept by a trial; what the trial has loaded says which inputs there are."""
         self.progress.step("samples")
         inputs = replace(self.resolution.inputs, specs=trial.inputs)
-        samples = gather(inputs, folder=self.resolution.site.samples, only_model=self.resolution.use.alone)
+        samples = gather(
+            inputs,
+            folder=self.resolution.site.samples,
+            only_model=self.resolution.use.alone,
+            wished=dict(self.resolution.wish.shapes or ()),
+        )
         for sample in samples.samples:
             trial.keep(sample.feeds)
         return samples
 
     @contextmanager
     def _trial(self, candidate: Candidate) -> Iterator[Trial]:
-        path = self.resolution.model_path(candidate)
-        trial = Trial.start(candidate, path, self.resolution.site.interpreter, self.bounds)
+        resolution = self.resolution
+        path, interpreter = resolution.model_path(candidate), resolution.site.interpreter_of(candidate)
+        trial = Trial.start(candidate, path, interpreter, self.bounds, resolution.placement(candidate))
         try:
             yield trial
         finally:
@@ -154,11 +164,12 @@ class Builder:
     ) -> Trial | None:
         """Return a candidate that is loaded and has passed the gate, or None; its outcome says why not."""
         key = self.resolution.engine_key(candidate)
+        is_new = True
         try:
-            self._publish(candidate, key)
+            is_new = self._publish(candidate, key)
             self.progress.candidate(candidate.name, "load")
             trial = stack.enter_context(self._trial(candidate))
-            trial.load(self.resolution.site.store.root, key if candidate.backend != "paddle" else None)
+            trial.load(self.resolution.site.store.root, key if candidate.has_built_form else None)
             for sample in samples.samples:
                 trial.keep(sample.feeds)
             self.progress.candidate(candidate.name, "judge")
@@ -167,25 +178,43 @@ class Builder:
             if type(error) is Stop:
                 # The store is full or broken: no fault of the candidate, and nothing to be remembered of it.
                 raise
-            self._outcomes[candidate] = Outcome(candidate, "Failed", str(error), key)
-            self.progress.candidate(candidate.name, "failed", str(error))
+            reason = f"{error}{'' if is_new else self._older(candidate)}"
+            self._outcomes[candidate] = Outcome(candidate, "Failed", reason, key)
+            self.progress.candidate(candidate.name, "failed", reason)
             return None
 
-    def _publish(self, candidate: Candidate, key: str) -> None:
-        """Put the engine into the store unless a sound one is there."""
+    def _older(self, candidate: Candidate) -> str:
+        """Return what to do where an engine of the store may have been built under another driver."""
+        match = self.resolution.granularity.driver_match
+        if candidate.device == "cpu" or match == "Exact":
+            return ""
+        return (
+            f"; it was in the store before, and build.driverMatch {match} takes it from other drivers: set driverMatch "
+            "to Exact, and it is built for this one"
+        )
+
+    def _publish(self, candidate: Candidate, key: str) -> bool:
+        """Put the engine into the store unless a sound one is there; return whether it was made now."""
         store = self.resolution.site.store
         document = self.resolution.engine_document(candidate)
+        timing_cache = self.resolution.timing_cache(candidate)
+        made = False
 
         def write(directory: Path) -> None:
+            nonlocal made
+            made = True
             self.progress.candidate(candidate.name, "build")
+            if timing_cache is not None:
+                timing_cache.parent.mkdir(parents=True, exist_ok=True)
             with self._trial(candidate) as trial:
-                built = trial.build()
+                built = trial.build(timing_cache)
             (directory / ENGINE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
             if built is not None:
                 (directory / BUILT_FILE).write_bytes(built)
 
         about = {"model": self.resolution.model.name, "engine": candidate.name, "key": document}
         store.publish("engines", key, write, about=about)
+        return made
 
     def _judge(self, trial: Trial, key: str, reference: Reference, samples: SampleSet) -> Trial | None:
         answers = [trial.answer(index) for index in range(len(samples.samples))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from hpi_agent.building.placement import engine_request, read_built
 from hpi_agent.building.resolution import Resolution, resolve
 from hpi_agent.building.site import Site
-from hpi_agent.building.trial_process import BUILT_FILE, MAX_BUILT_BYTES, engine_request
 from hpi_agent.engines.base import EngineRequest
 from hpi_agent.engines.registry import load_engine
 from hpi_agent.engines.shelf import Attempt, Choice, Loaded, Rejected, State
@@ -70,7 +70,13 @@ def find_decision(resolution: Resolution) -> Decision | None:
 
 
 def choice_of(resolution: Resolution, decision: Decision | None, *, fallback_allowed: bool) -> Choice:
-    """Return the ways to serve a model: what was decided, then what loads without a build."""
+    """Return the ways to serve a model: what was decided, then what loads without a build.
+
+    A decision that holds for other drivers than that of this machine, and is not verified under it, counts as none. An
+    engine that computes on the processors where another device was asked for is a fallback, measured or not.
+    """
+    unverified = decision is not None and not resolution.is_verified(decision)
+    decision = None if unverified else decision
     chosen = None if decision is None else decision.chosen
     attempts = []
     state: State = "Unmeasured"
@@ -83,13 +89,17 @@ def choice_of(resolution: Resolution, decision: Decision | None, *, fallback_all
             state = "Fallback"
     if decision is not None and chosen is not None:
         state = "Measured" if decision.provisional is None else "Provisional"
+        state = state if chosen.candidate.instead_of is None else "Fallback"
         attempts.append(_from_store(resolution, chosen))
     # What the gate refused must not serve because it happens to load. What crashed, hung or ran out of memory comes
     # last: the cause may have been the limits of the build, and a model that nothing else runs is tried with it.
     others = [candidate for candidate in resolution.candidates.serve_now if verdicts.get(candidate) != "OutOfTolerance"]
-    for candidate in sorted(others, key=lambda candidate: verdicts.get(candidate) == "Failed"):
+    others.sort(key=lambda candidate: verdicts.get(candidate) == "Failed")
+    if state == "Unmeasured" and others and others[0].instead_of is not None:
+        state = "Fallback"
+    for candidate in others:
         if chosen is None or candidate != chosen.candidate:
-            attempts.append(_from_file(resolution, candidate, state))
+            attempts.append(_from_file(resolution, candidate, state, unverified=unverified))
     if not fallback_allowed:
         attempts = attempts[:1]
     return Choice(tuple(attempts), tuple(rejected), state, resolution.key)
@@ -102,13 +112,13 @@ def _rejected(outcome: Outcome) -> Rejected:
 def _from_store(resolution: Resolution, chosen: Outcome) -> Attempt:
     def load() -> Loaded:
         key = chosen.engine_key
-        if chosen.candidate.backend == "paddle" or key is None:
+        if key is None or not chosen.candidate.has_built_form:
             return Loaded(load_engine(_request(resolution, chosen.candidate, None)))
         entry = resolution.site.store.open("engines", key)
         if entry is None:
             raise EngineFailed(f"the engine {key} is not in the store any more, or was damaged; it is built again")
         try:
-            engine = load_engine(_request(resolution, chosen.candidate, entry.read(BUILT_FILE, MAX_BUILT_BYTES)))
+            engine = load_engine(_request(resolution, chosen.candidate, read_built(entry)))
         except BaseException:
             entry.close()
             raise
@@ -118,16 +128,22 @@ def _from_store(resolution: Resolution, chosen: Outcome) -> Attempt:
     return Attempt(chosen.candidate.name, chosen.reason, load, chosen.engine_key)
 
 
-def _from_file(resolution: Resolution, candidate: Candidate, state: State) -> Attempt:
+def _from_file(resolution: Resolution, candidate: Candidate, state: State, *, unverified: bool) -> Attempt:
     def load() -> Loaded:
         return Loaded(load_engine(_request(resolution, candidate, None)))
 
     reasons = {
-        "Unmeasured": resolution.order_reason,
+        "Unmeasured": resolution.unverified_reason if unverified else resolution.order_reason,
         "Fallback": "stands in: every candidate that was built failed",
     }
-    return Attempt(candidate.name, reasons.get(state, "stands in: the chosen engine could not be loaded"), load)
+    reason = reasons.get(state, "stands in: the chosen engine could not be loaded")
+    if candidate.instead_of is not None:
+        reason = f"stands in for the {candidate.instead_of}: nothing that computes there could be loaded"
+    return Attempt(candidate.name, reason, load)
 
 
 def _request(resolution: Resolution, candidate: Candidate, built: bytes | None) -> EngineRequest:
-    return engine_request(candidate, resolution.model_path(candidate), resolution.site.interpreter, built)
+    interpreter = resolution.site.interpreter_of(candidate)
+    return engine_request(
+        candidate, resolution.model_path(candidate), interpreter, resolution.placement(candidate), built
+    )

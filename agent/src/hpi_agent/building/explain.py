@@ -11,6 +11,8 @@ from hpi_agent.building.pipeline import read_plan
 from hpi_agent.building.resolution import Resolution, resolve_plan
 from hpi_agent.building.site import Site, read_site
 from hpi_agent.discovery import cpu_allowance
+from hpi_agent.models.sources.settings import SourceSettings
+from hpi_agent.models.sources.url import shown_address
 from hpi_agent.select.decision import Decision
 from hpi_agent.select.keys import FieldDifference, nearest
 from hpi_agent.store.directory import Store
@@ -19,27 +21,43 @@ MAX_DIFFERENCES: Final = 20
 """Most fields told of the nearest entry: one of another model differs in nearly all."""
 
 
-def explain_pipeline(text: str, where: str, store_root: Path, samples: Path | None) -> dict[str, Any]:
+def explain_pipeline(
+    text: str, where: str, store_root: Path, samples: Path | None, sources: SourceSettings | None = None
+) -> dict[str, Any]:
     """Return what is known of every model of a manifest, as JSON; nothing is built, loaded or measured.
+
+    What has to be fetched is fetched: the key of a choice begins with the bytes of the model.
 
     Raises:
         HpiError: The manifest is not sound, or a model cannot be had.
     """
-    return explain_on_site(text, where, read_site(Store(store_root), cpu_allowance().whole_cores, samples))
+    _, plan = read_plan(text, where)
+    site = read_site(Store(store_root), cpu_allowance().whole_cores, samples, plan.device)
+    return explain_on_site(text, where, site, sources)
 
 
-def explain_on_site(text: str, where: str, site: Site) -> dict[str, Any]:
+def explain_on_site(text: str, where: str, site: Site, sources: SourceSettings | None = None) -> dict[str, Any]:
     """Return what is known of every model of a manifest with what a site brings; see `explain_pipeline`."""
     manifest, plan = read_plan(text, where)
-    models = assemble_models(plan, site.store)
+    models = assemble_models(plan, site.store, sources)
     allowed = manifest.spec.build.fallback == "Allowed"
     resolutions = resolve_plan(plan, models, manifest.spec.build, site)
     return {
         "pipeline": plan.name,
         "store": str(site.store.root),
         "hardwareClass": site.hardware.digest,
+        "device": {"asked": str(site.device), "found": _found(site)},
         "models": [_explain(resolution, fallback_allowed=allowed) for resolution in resolutions],
     }
+
+
+def _found(site: Site) -> str:
+    """Return what computes, in words: the processors, or an accelerator with its driver."""
+    accelerator = site.hardware.accelerator
+    if accelerator is None:
+        return f"{site.hardware.vendor or 'unknown'} {site.hardware.architecture or 'processors'}"
+    part = "" if accelerator.slice is None else f" {accelerator.slice}"
+    return f"{accelerator.product or accelerator.vendor}{part}, driver {accelerator.driver or 'unknown'}"
 
 
 def _explain(resolution: Resolution, *, fallback_allowed: bool) -> dict[str, Any]:
@@ -48,11 +66,12 @@ def _explain(resolution: Resolution, *, fallback_allowed: bool) -> dict[str, Any
     first = choice.attempts[0] if choice.attempts else None
     return {
         "name": resolution.model.name,
-        "source": resolution.use.source,
+        "source": shown_address(resolution.use.source),
         "digest": resolution.model.digest,
         "serves": None if first is None else first.name,
         "reason": "no candidate can serve here" if first is None else first.reason,
         "state": choice.state,
+        "notes": list(resolution.notes),
         "decision": _decision(resolution, decision),
         "engine": _engine(resolution, decision),
         "candidates": _candidates(resolution, decision),
@@ -68,6 +87,8 @@ def _decision(resolution: Resolution, decision: Decision | None) -> dict[str, An
             "provisional": decision.provisional,
             "decidedAt": decision.decided_at,
             "buildSeconds": round(decision.build_seconds, 1),
+            "verifiedOnDrivers": list(decision.verified_on_drivers),
+            "verified": resolution.is_verified(decision),
         }
     others = [written.get("resolution", {}) for written in resolution.site.store.decisions()]
     near = nearest(resolution.document, [other for other in others if other])

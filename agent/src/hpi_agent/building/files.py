@@ -57,7 +57,10 @@ def find_files(
         conversion_allowed: PaddleX's `auto_paddle2onnx`.
     """
     if model.paddle is None:
-        return ModelFiles(model.onnx, model.onnx_digest, None, None, None, convertible=False)
+        reason = (
+            None if model.onnx is not None else "the model is an offline model of Ascend alone: there is no ONNX file"
+        )
+        return ModelFiles(model.onnx, model.onnx_digest, None, None, reason, convertible=False)
     paddle = model.paddle
     if environment is None:
         reason = (

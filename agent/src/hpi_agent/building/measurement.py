@@ -88,7 +88,9 @@ class Measurement:
         time.sleep(max(0.0, began + self.pace.window_seconds - time.monotonic()))
         load = watch.load()
         timings = {
-            trial.candidate: summarise(self._rounds[trial.candidate], trial.memory_bytes, trial.load_microseconds)
+            trial.candidate: summarise(
+                self._rounds[trial.candidate], trial.memory_bytes, trial.load_microseconds, trial.device_memory_bytes
+            )
             for trial in trials
             if trial.candidate in self._rounds and trial.candidate not in self._failed
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,8 @@ from hpi_agent.building.resolution import Resolution, resolve_plan
 from hpi_agent.building.site import Site, read_site
 from hpi_agent.building.trial import Bounds
 from hpi_agent.discovery import cpu_allowance, detect
+from hpi_agent.engines.base import Device
+from hpi_agent.models.sources.settings import SourceSettings
 from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.effective import Effective, effective
 from hpi_agent.select.decision import Decision
@@ -28,6 +32,10 @@ from hpi_core.errors import EngineFailed, Retry
 
 MIN_CANDIDATE_MEMORY_BYTES: Final = 2**30
 
+STEP_SECONDS: Final = 60
+COMPILING_STEP_SECONDS: Final = 900
+"""On an accelerator, where compilers try hundreds of kernels for every shape of a model."""
+
 
 @dataclass(frozen=True)
 class BuildSettings:
@@ -37,11 +45,19 @@ class BuildSettings:
     samples: Path | None
     again: bool = False
     """Whether what has been decided in quiet is decided again."""
-    candidate_seconds: int = 60
+    candidate_seconds: int | None = None
+    """For one step of a candidate. None: `STEP_SECONDS`, on an accelerator `COMPILING_STEP_SECONDS`."""
     candidate_memory_bytes: int | None = None
     """None: half of the memory that this process may use."""
     pace: Pace = USUAL_PACE
     """How long one model is measured."""
+    sources: SourceSettings | None = None
+    """How sources of models are had; None: as the environment says."""
+
+    def bounds(self, device: Device) -> Bounds:
+        """Return what one candidate may use where a device was asked for."""
+        usual = STEP_SECONDS if device.kind == "cpu" else COMPILING_STEP_SECONDS
+        return Bounds(self.candidate_seconds or usual, self.candidate_memory_bytes or _half_of_memory())
 
 
 def read_plan(text: str, where: str) -> tuple[HPIPipeline, Effective]:
@@ -67,7 +83,8 @@ def build_pipeline(text: str, where: str, settings: BuildSettings, say: Say) -> 
         HpiError: A model cannot be had, or nothing could be judged.
     """
     store = Store(settings.store, default_store_max_bytes(os.environ))
-    site = read_site(store, cpu_allowance().whole_cores, settings.samples)
+    _, plan = read_plan(text, where)
+    site = read_site(store, cpu_allowance().whole_cores, settings.samples, plan.device)
     return build_on_site(text, where, site, settings, say)
 
 
@@ -87,7 +104,7 @@ def build_on_site(text: str, where: str, site: Site, settings: BuildSettings, sa
     """
     began = time.monotonic()
     manifest, plan = read_plan(text, where)
-    models = assemble_models(plan, site.store)
+    models = assemble_models(plan, site.store, settings.sources, say)
     say({"event": "started", "models": [use.name for use in plan.models], "store": str(site.store.root)})
     seconds = manifest.spec.build.timeout_seconds
     resolutions = resolve_plan(plan, models, manifest.spec.build, site)
@@ -129,23 +146,43 @@ def _build_model(resolution: Resolution, settings: BuildSettings, seconds: int, 
     progress = ModelProgress(resolution.model.name, say)
     if not settings.again and (known := _final_decision(resolution)) is not None:
         return _said(resolution, known, say, hit=True)
-    if _is_held(store, key):
+    turn = f"decision-{key.removeprefix('sha256:')}"
+    if _is_held(store, turn):
         progress.step("waiting")
     # Freed by the kernel when its holder dies, so a builder that was killed blocks nobody.
-    with store.hold(f"decision-{key.removeprefix('sha256:')}"):
+    with store.hold(turn):
         if not settings.again and (known := _final_decision(resolution)) is not None:
             return _said(resolution, known, say, hit=True)
-        bounds = Bounds(settings.candidate_seconds, settings.candidate_memory_bytes or _half_of_memory())
+        bounds = settings.bounds(resolution.site.device)
         resolution = resolution.with_files_made(bounds, progress)
-        decision = Builder(resolution, bounds, progress, time.monotonic() + seconds, settings.pace).decide()
+        with _device_to_itself(resolution.site, progress):
+            decision = Builder(resolution, bounds, progress, time.monotonic() + seconds, settings.pace).decide()
         store.write_decision(decision.key, decision.to_json())
     return _said(resolution, decision, say, hit=False)
 
 
+@contextmanager
+def _device_to_itself(site: Site, progress: ModelProgress) -> Iterator[None]:
+    """Let no other build of this store use an accelerator meanwhile: two would spoil each other's times and memory.
+
+    Builds on the processors take turns by the load that they see of each other.
+    """
+    if site.device.kind == "cpu":
+        yield
+        return
+    name = f"device-{site.access.name}"
+    if _is_held(site.store, name):
+        progress.step("device", str(site.device))
+    with site.store.hold(name):
+        yield
+
+
 def _final_decision(resolution: Resolution) -> Decision | None:
-    """Return the decision of the store if it is final and its engine is there and sound."""
+    """Return the decision of the store if it is final and holds here, and its engine is there and sound."""
     decision = find_decision(resolution)
     if decision is None or decision.provisional is not None or decision.chosen is None:
+        return None
+    if not resolution.is_verified(decision):
         return None
     key = decision.chosen.engine_key
     if key is None:
@@ -162,9 +199,9 @@ def _final_decision(resolution: Resolution) -> Decision | None:
     return decision
 
 
-def _is_held(store: Store, key: str) -> bool:
+def _is_held(store: Store, name: str) -> bool:
     try:
-        with store.hold(f"decision-{key.removeprefix('sha256:')}", wait=False):
+        with store.hold(name, wait=False):
             return False
     except Retry:
         return True

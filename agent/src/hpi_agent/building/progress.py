@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Say = Callable[[dict[str, Any]], None]
-"""Receives one event; its `event` is `started`, `model`, `candidate`, `decided` or `finished`."""
+"""Receives one event; its `event` is `fetching`, `fetched`, `started`, `model`, `candidate`, `decided` or `finished`.
+"""
 
 
 @dataclass

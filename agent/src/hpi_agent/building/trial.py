@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hpi_agent.building.placement import Placement
 from hpi_agent.building.trial_process import request_to_json
 from hpi_agent.engines.base import TensorSpec
 from hpi_agent.processes.child import Child
@@ -42,20 +43,33 @@ class Trial:
     interpreter: Path | None
     bounds: Bounds
     child: Child
+    placement: Placement = field(default_factory=Placement)
     obtained: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     load_microseconds: int = 0
 
     @classmethod
-    def start(cls, candidate: Candidate, model_path: Path, interpreter: Path | None, bounds: Bounds) -> Trial:
+    def start(
+        cls, candidate: Candidate, model_path: Path, interpreter: Path | None, bounds: Bounds, placement: Placement
+    ) -> Trial:
         """Start the process; it loads nothing yet."""
-        child = Child.start(command_for(MODULE), memory_bytes=bounds.memory_bytes, name=candidate.name)
-        return cls(candidate, model_path, interpreter, bounds, child)
+        child = Child.start(
+            command_for(MODULE),
+            memory_bytes=bounds.memory_bytes,
+            environment=placement.environment,
+            name=candidate.name,
+        )
+        return cls(candidate, model_path, interpreter, bounds, child, placement)
 
-    def build(self) -> bytes | None:
-        """Return the built form, or None when the backend has none."""
-        frame = self.child.ask({"kind": "build", "request": self._request()}, timeout_seconds=self.bounds.seconds)
+    def build(self, timing_cache: Path | None = None) -> bytes | None:
+        """Return the built form, or None when the backend has none.
+
+        Args:
+            timing_cache: A file with measurements of kernels, which makes the build shorter; its folder exists.
+        """
+        header = {"kind": "build", "request": self._request(timing_cache)}
+        frame = self.child.ask(header, timeout_seconds=self.bounds.seconds)
         return bytes(frame.payload) if frame.header["built"] else None
 
     def load(self, store: Path, engine_key: str | None) -> None:
@@ -84,6 +98,12 @@ class Trial:
         return microseconds
 
     @property
+    def device_memory_bytes(self) -> int | None:
+        """Memory of the accelerator that the engine holds, None where its runtime does not tell."""
+        told: int | None = self.obtained.get("device_memory_bytes")
+        return told
+
+    @property
     def memory_bytes(self) -> int:
         """Largest resident memory of the process tree so far."""
         return self.child.peak_memory_bytes
@@ -92,8 +112,8 @@ class Trial:
         """End the process."""
         self.child.close()
 
-    def _request(self) -> dict[str, Any]:
-        return request_to_json(self.candidate, self.model_path, self.interpreter)
+    def _request(self, timing_cache: Path | None = None) -> dict[str, Any]:
+        return request_to_json(self.candidate, self.model_path, self.interpreter, self.placement, timing_cache)
 
 
 def _spec(written: Mapping[str, Any]) -> TensorSpec:

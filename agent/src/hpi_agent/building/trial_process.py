@@ -9,11 +9,12 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpi_agent.building.placement import Placement, engine_request, read_built
 from hpi_agent.engines.base import Engine, EngineRequest
 from hpi_agent.engines.registry import build_engine, load_engine
 from hpi_agent.processes.child_end import serve_frames
@@ -22,44 +23,36 @@ from hpi_agent.select.candidate import Candidate
 from hpi_agent.store.directory import Store
 from hpi_core.errors import EngineFailed, Refused
 
-BUILT_FILE: Final = "engine.bin"
-"""The file of a published engine; an engine that needs no building has none."""
 
-MAX_BUILT_BYTES: Final = 2**32
-
-
-def request_to_json(candidate: Candidate, model_path: Path, interpreter: Path | None) -> dict[str, Any]:
-    """Return what a child has to know to load a candidate."""
+def request_to_json(
+    candidate: Candidate,
+    model_path: Path,
+    interpreter: Path | None,
+    placement: Placement,
+    timing_cache: Path | None = None,
+) -> dict[str, Any]:
+    """Return what a child has to know to build or load a candidate."""
     return {
         "candidate": candidate.to_json(),
         "modelPath": str(model_path),
         "interpreter": None if interpreter is None else str(interpreter),
+        "placement": placement.to_json(),
+        "timingCache": None if timing_cache is None else str(timing_cache),
     }
-
-
-def engine_request(
-    candidate: Candidate, model_path: Path, interpreter: Path | None, built: bytes | None = None
-) -> EngineRequest:
-    """Return what an engine is asked for when a candidate is loaded."""
-    return EngineRequest(
-        model_path,
-        candidate.backend,
-        candidate.threads,
-        candidate.precision,
-        candidate.options,
-        built,
-        interpreter if candidate.backend == "paddle" else None,
-    )
 
 
 def read_request(written: dict[str, Any], built: bytes | None = None) -> EngineRequest:
     """Return the request that `request_to_json` wrote."""
-    interpreter = written["interpreter"]
+    interpreter, timing_cache = (
+        None if written[name] is None else Path(written[name]) for name in ("interpreter", "timingCache")
+    )
     return engine_request(
         Candidate.from_json(written["candidate"]),
         Path(written["modelPath"]),
-        None if interpreter is None else Path(interpreter),
+        interpreter,
+        Placement.from_json(written["placement"]),
         built,
+        timing_cache,
     )
 
 
@@ -83,7 +76,7 @@ class Trial:
             if entry is None:
                 raise EngineFailed(f"the engine {key} is not in the store {frame.header['store']}, or was damaged")
             with entry:
-                built = entry.read(BUILT_FILE, MAX_BUILT_BYTES)
+                built = read_built(entry)
         started = time.perf_counter()
         self._engine = load_engine(read_request(frame.header["request"], built))
         seconds = time.perf_counter() - started

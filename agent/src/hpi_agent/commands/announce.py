@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
+
+from hpi_agent.commands.fetch_display import FetchDisplay
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Announcer:
     url: str
     name: str
     not_applicable: tuple[str, ...]
+    _fetching: FetchDisplay = field(default_factory=FetchDisplay)
 
     def starting(self) -> None:
         """Say what was asked that this machine cannot honour, and that loading has begun."""
@@ -37,6 +40,11 @@ class Announcer:
                 self._line("listening", {"url": self.url})
         elif event == "ready":
             self._show_engines(facts)
+        elif event == "fetching":
+            self._fetching.show(facts)
+        elif event == "fetched":
+            for note in facts["notes"]:
+                self._print(f"{facts['model']}: {note}")
         elif event == "replaced":
             self._print(f"the worker is replaced (time {facts['restarts']}); requests wait meanwhile")
         elif event == "building":
@@ -63,12 +71,14 @@ class Announcer:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("MODEL", "ENGINE", "PRECISION", "THREADS", "LOADED IN", "WHY"):
+        for heading in ("MODEL", "ENGINE", "DEVICE", "PRECISION", "THREADS", "LOADED IN", "WHY"):
             table.add_column(heading, no_wrap=True, justify="right" if heading in ("THREADS", "LOADED IN") else "left")
         for model in facts["models"]:
             engine = f"{model['engine']} {model['version'].split('-')[0]}"
             loaded = f"{model['loadSeconds'] * 1e3:.0f} ms"
-            table.add_row(model["name"], engine, model["precision"], str(model["threads"]), loaded, model["reason"])
+            device = f"{model['asked']['device']}: {model['device']}"
+            row = (model["name"], engine, device, model["precision"], str(model["threads"]), loaded, model["reason"])
+            table.add_row(*row)
         # A pipe has no width; a table cut to 80 columns would lose what it is for.
         console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
         console.print(table)

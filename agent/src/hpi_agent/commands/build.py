@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from hpi_agent.commands.serve import add_file_argument, add_samples_argument, add_store_argument, read_manifest
+from hpi_agent.commands.serve import (
+    add_file_argument,
+    add_samples_argument,
+    add_sources_arguments,
+    add_store_argument,
+    read_manifest,
+)
 from hpi_core.errors import Refused
 
 BACKGROUND_NICENESS: Final = 10
@@ -27,13 +33,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_file_argument(parser)
     add_store_argument(parser)
     add_samples_argument(parser)
+    add_sources_arguments(parser)
     parser.add_argument("--again", action="store_true", help="measure again what has been decided already")
     parser.add_argument(
         "--candidate-seconds",
         type=_seconds,
-        default=60,
         metavar="N",
-        help="most seconds of one step of a candidate (default: %(default)s)",
+        help="most seconds of one step of a candidate (default: 60, on an accelerator 900)",
     )
     parser.add_argument(
         "--candidate-memory",
@@ -64,6 +70,7 @@ def _seconds(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Build; return the exit code: 0 when every model has an engine that serves."""
     from hpi_agent.building.pipeline import BuildSettings, build_pipeline
+    from hpi_agent.models.sources.settings import SourceSettings
     from hpi_agent.store.directory import default_store_root
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -75,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         again=arguments.again,
         candidate_seconds=arguments.candidate_seconds,
         candidate_memory_bytes=arguments.candidate_memory,
+        sources=SourceSettings.read(os.environ, arguments.credentials, arguments.claims),
     )
     text = read_manifest(arguments.file)
     with _showing(arguments.output) as show:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hpi_agent.commands.fetch_display import FetchDisplay, fetching_text
+
 STEPS: Final = {
     "convert": "converting Paddle's files to ONNX",
     "compare": "comparing the ONNX file with Paddle's files",
@@ -23,6 +25,7 @@ STEPS: Final = {
     "passed": "passed",
     "failed": "failed",
     "waiting": "another process builds this model; waiting",
+    "device": "another build uses the device; waiting",
 }
 PIPE_WIDTH: Final = 100_000
 """A pipe has no width: no line is ever folded or cut there. Unit: characters."""
@@ -47,6 +50,7 @@ class BuildDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._measured: set[str] = set()
         self._is_news = False
+        self._fetching = FetchDisplay()
 
     def __enter__(self) -> BuildDisplay:
         self._live.start()
@@ -60,7 +64,11 @@ class BuildDisplay:
     def show(self, event: dict[str, Any]) -> None:
         """Show one event."""
         name = event["event"]
-        if name in ("model", "candidate"):
+        if name == "fetching":
+            self._show_fetching(event)
+        elif name == "fetched":
+            self._show_fetched(event)
+        elif name in ("model", "candidate"):
             self._show_step(event)
         elif name == "decided":
             self._finish(event)
@@ -85,6 +93,21 @@ class BuildDisplay:
         self._live.update(task, doing=text, left=left)
         if event["step"] == "failed":
             self._live.console.print(f"{event['model']}: {text}")
+
+    def _show_fetching(self, event: dict[str, Any]) -> None:
+        if self._live.disable:
+            self._fetching.show(event)
+            return
+        text, model = fetching_text(event), event["model"]
+        task = self._tasks.get(model)
+        if task is None:
+            task = self._live.add_task(model, total=None, doing="", left="")
+            self._tasks[model] = task
+        self._live.update(task, doing=text)
+
+    def _show_fetched(self, event: dict[str, Any]) -> None:
+        for note in event["notes"]:
+            self._console.print(f"{event['model']}: {note}")
 
     def _print_step(self, event: dict[str, Any], text: str, left: str) -> None:
         if event["step"] == "time":

@@ -10,7 +10,13 @@ import sys
 from typing import Any
 
 from hpi_agent.commands.build import checked_folder
-from hpi_agent.commands.serve import add_file_argument, add_samples_argument, add_store_argument, read_manifest
+from hpi_agent.commands.serve import (
+    add_file_argument,
+    add_samples_argument,
+    add_sources_arguments,
+    add_store_argument,
+    read_manifest,
+)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,18 +25,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_file_argument(parser)
     add_store_argument(parser)
     add_samples_argument(parser)
+    add_sources_arguments(parser)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="for people, or JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain; return the exit code: 0 when every model can be served."""
     from hpi_agent.building.explain import explain_pipeline
+    from hpi_agent.models.sources.settings import SourceSettings
     from hpi_agent.store.directory import default_store_root
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     store = (arguments.store or default_store_root(dict(os.environ))).absolute()
     samples = None if arguments.samples is None else checked_folder(arguments.samples)
-    report = explain_pipeline(read_manifest(arguments.file), arguments.file, store, samples)
+    sources = SourceSettings.read(os.environ, arguments.credentials, arguments.claims)
+    report = explain_pipeline(read_manifest(arguments.file), arguments.file, store, samples, sources)
     if arguments.output == "json":
         print(json.dumps(report, ensure_ascii=False, indent=1))
     else:
@@ -45,6 +54,7 @@ def _show(report: dict[str, Any]) -> None:
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     console.print(f"pipeline {report['pipeline']}, hardware class {_short(report['hardwareClass'])}, {report['store']}")
+    console.print(f"device {report['device']['asked']}: {report['device']['found']}")
     for model in report["models"]:
         console.print()
         _show_model(console, model)
@@ -54,6 +64,8 @@ def _show_model(console: Any, model: dict[str, Any]) -> None:
     serves = model["serves"] or "nothing"
     console.print(f"{model['name']}   {_short(model['digest'])}   {model['source']}", style="bold")
     console.print(f"  serves     {serves}: {model['reason']}")
+    for note in model["notes"]:
+        console.print(f"  table      {note}")
     decision = model["decision"]
     if decision["hit"]:
         console.print(
@@ -62,6 +74,11 @@ def _show_model(console: Any, model: dict[str, Any]) -> None:
         )
         if decision["provisional"]:
             console.print(f"             {decision['provisional']}")
+        if not decision["verified"]:
+            drivers = ", ".join(decision["verifiedOnDrivers"]) or "none"
+            console.print(
+                f"             verified under the drivers {drivers}, not under this one; hpi-agent build does it"
+            )
     else:
         console.print(f"  decision   {_short(decision['key'])}: miss; hpi-agent build makes it")
         _show_nearest(console, decision.get("nearest"))
@@ -99,7 +116,7 @@ def _show_candidates(console: Any, candidates: list[dict[str, Any]]) -> None:
             figures = (
                 milliseconds(timing["p50Microseconds"]),
                 milliseconds(timing["p99Microseconds"]),
-                f"{timing['memoryBytes'] / 2**20:.0f} MiB",
+                _memory(timing),
             )
         difference = one.get("largestDifference")
         table.add_row(
@@ -112,6 +129,13 @@ def _show_candidates(console: Any, candidates: list[dict[str, Any]]) -> None:
             one["reason"],
         )
     console.print(table)
+
+
+def _memory(timing: dict[str, Any]) -> str:
+    """Return the memory of a candidate's processes, and what it holds of an accelerator's where that is known."""
+    host = f"{timing['memoryBytes'] / 2**20:.0f} MiB"
+    device = timing.get("deviceMemoryBytes")
+    return host if device is None else f"{host} + {device / 2**20:.0f} MiB on the device"
 
 
 def _show_nearest(console: Any, near: dict[str, Any] | None) -> None:

@@ -20,6 +20,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", type=_port, default=8080, help="port, 0 for any free one (default: %(default)s)")
     add_store_argument(parser)
     add_samples_argument(parser)
+    add_sources_arguments(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="events for people, or JSON lines on stdout"
     )
@@ -33,6 +34,23 @@ def add_file_argument(parser: argparse.ArgumentParser) -> None:
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--store DIR`."""
     parser.add_argument("--store", type=Path, metavar="DIR", help="the store (default: $HPI_STORE, else ~/.cache/hpi)")
+
+
+def add_sources_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--credentials DIR` and `--claims DIR`."""
+    parser.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder for each Secret that a model's credentialsSecretRef names, with one file for each key "
+        "(default: $HPI_CREDENTIALS)",
+    )
+    parser.add_argument(
+        "--claims",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder for each claim of pvc:// (default: $HPI_CLAIMS, else /var/lib/hpi/claims)",
+    )
 
 
 def add_samples_argument(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     samples = None if arguments.samples is None else str(arguments.samples.absolute())
     start = {"manifest": text, "where": arguments.file, "store": str(store), "threads": allowance.whole_cores}
     start["samples"] = samples
+    start |= {name: _absolute(getattr(arguments, name)) for name in ("credentials", "claims")}
     command = WorkerCommand(start, manifest.spec.build.timeout_seconds)
     # The worker loads while everything below is imported: starting it first saves that time.
     first = Worker.spawn(command)
@@ -93,6 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
         if first.process.poll() is None:
             first.process.kill()
             first.process.wait()
+
+
+def _absolute(folder: Path | None) -> str | None:
+    return None if folder is None else str(folder.absolute())
 
 
 def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any) -> int:
@@ -115,5 +138,5 @@ def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: An
 def _build_command(start: dict[str, Any]) -> Any:
     from hpi_agent.serve.background_build import BuildCommand
 
-    samples = () if start["samples"] is None else ("--samples", start["samples"])
-    return BuildCommand(("--store", start["store"], *samples), start["manifest"])
+    named = ((f"--{name}", start[name]) for name in ("store", "samples", "credentials", "claims"))
+    return BuildCommand(tuple(word for pair in named if pair[1] is not None for word in pair), start["manifest"])

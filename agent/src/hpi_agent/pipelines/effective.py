@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
+from hpi_agent.engines.base import Device
+from hpi_agent.pipelines.inference_settings import (
+    build_problems,
+    device_or_problem,
+    hpi_settings,
+    inference_problems,
+)
 from hpi_agent.pipelines.ocr_config import (
     JsonObject,
     find_missing,
@@ -16,8 +23,16 @@ from hpi_agent.pipelines.ocr_config import (
     switched_off_by,
     walk_models,
 )
-from hpi_core.api.v1alpha1.pipeline import CLUSTER_ONLY, HPIPipeline, Inference, ModelSource, Module, PipelineSpec
-from hpi_core.errors import InvalidManifest
+from hpi_agent.select.wish import check_device, read_wish
+from hpi_core.api.v1alpha1.pipeline import (
+    CLUSTER_ONLY,
+    Build,
+    HPIPipeline,
+    ModelSource,
+    Module,
+    PipelineSpec,
+)
+from hpi_core.errors import InvalidManifest, Refused
 from hpi_core.spelling import did_you_mean
 
 
@@ -34,9 +49,13 @@ class ModelUse:
     """The `hpi_config` that PaddleX arrives at for this model, by its own rules of inheritance."""
     part: JsonObject
     """The model's part of the pipeline's YAML; empty for a single module."""
-    format: Literal["Auto", "Paddle", "ONNX"] = "Auto"
+    format: Literal["Auto", "Paddle", "ONNX", "OM"] = "Auto"
     alone: bool = False
     """Whether it is served without a pipeline."""
+    endpoint: str | None = None
+    """Address of the service behind the source, or None: the public one."""
+    credentials: str | None = None
+    """Name of the Secret with the source's credentials, or None."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,8 @@ class Effective:
     config: JsonObject
     """PaddleX's YAML with the settings of the spec in it; models have no `model_dir` yet. Empty for a single module."""
     models: tuple[ModelUse, ...]
-    device: str
+    device: Device
+    """What computes; whether the machine has it, `hpi_agent.building.site` finds out."""
     hpi_config: JsonObject | None
     visualize: bool
     """Whether answers carry pictures when a request does not say."""
@@ -77,23 +97,26 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
     """
     spec = manifest.spec
     where = f"HPIPipeline {manifest.metadata.name}"
-    problems = list(_unsupported(spec.inference, "spec.inference"))
+    problems = [*inference_problems(spec.inference, "spec.inference"), *build_problems(spec.build)]
+    device = device_or_problem(spec.inference.device, "spec.inference.device", problems)
     not_applicable = tuple(_not_applicable(manifest))
     if spec.module is not None:
         problems += _module_problems(spec.module.model)
         _raise(where, problems)
         source = spec.module.model
-        settings = _hpi_config(spec.inference) or {}
+        settings = hpi_settings(spec.inference) or {}
         use = ModelUse(
             spec.module.name, source.name, source.source or "", source.digest, settings, {}, source.format, alone=True
         )
+        use = _with_access(use, source)
+        _raise(where, list(_wish_problems((use,), device, spec.build)))
         return Effective(
             manifest.metadata.name,
             None,
             {},
             (use,),
-            spec.inference.device or "cpu",
-            _hpi_config(spec.inference),
+            device,
+            hpi_settings(spec.inference),
             False,
             not_applicable,
         )
@@ -105,14 +128,15 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
     problems += find_missing(config)
     _raise(where, problems)
     models = tuple(_models(config, spec, problems))
+    problems += _wish_problems(models, device, spec.build)
     _raise(where, problems)
     return Effective(
         manifest.metadata.name,
         config["pipeline_name"],
         config,
         models,
-        spec.inference.device or "cpu",
-        _hpi_config(spec.inference),
+        device,
+        hpi_settings(spec.inference),
         bool(config.get("Serving", {}).get("visualize", True)),
         not_applicable,
     )
@@ -130,17 +154,6 @@ def _not_applicable(manifest: HPIPipeline) -> Iterator[str]:
             yield f"spec.{name}"
     if manifest.metadata.namespace is not None:
         yield "metadata.namespace"
-
-
-def _unsupported(inference: Inference, path: str) -> Iterator[str]:
-    if inference.use_hpip is False:
-        yield f"{path}.useHpip: must not be false here: this release serves every model by high-performance inference"
-    if inference.device not in (None, "cpu"):
-        yield f"{path}.device: must be 'cpu' in this release, got {inference.device!r}"
-
-
-def _hpi_config(inference: Inference) -> JsonObject | None:
-    return None if inference.hpi_config is None else inference.hpi_config.to_paddlex()
 
 
 def _module_problems(model: ModelSource) -> Iterator[str]:
@@ -187,14 +200,14 @@ def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[st
         target["model_name"] = module.model.name
     if module.inference is None:
         return
-    yield from _unsupported(module.inference, f"{where}.inference")
+    yield from inference_problems(module.inference, f"{where}.inference")
     if module.inference.device is not None:
         yield f"{where}.inference.device: must be set in spec.inference: PaddleX has one device for a pipeline"
     if module.inference.use_hpip:
         target["use_hpip"] = True
     if module.inference.engine is not None:
         target["engine"] = module.inference.engine
-    settings = _hpi_config(module.inference)
+    settings = hpi_settings(module.inference)
     if settings is not None:
         target["hpi_config"] = settings
 
@@ -223,11 +236,32 @@ def _models(config: JsonObject, spec: PipelineSpec, problems: list[str]) -> Iter
                 f"release; give it one: spec.modules: [{{path: {path}, model: {{name: …, source: …}}}}]"
             )
             continue
-        settings = inherited_settings(config, path, _hpi_config(spec.inference))
+        settings = inherited_settings(config, path, hpi_settings(spec.inference))
         if model is None:
             yield ModelUse(path, tree["model_name"], source, None, settings, tree)
         else:
-            yield ModelUse(path, tree["model_name"], source, model.digest, settings, tree, model.format)
+            use = ModelUse(path, tree["model_name"], source, model.digest, settings, tree, model.format)
+            yield _with_access(use, model)
+
+
+def _with_access(use: ModelUse, model: ModelSource) -> ModelUse:
+    secret = model.credentials_secret_ref
+    return replace(use, endpoint=model.endpoint, credentials=None if secret is None else secret.name)
+
+
+def _wish_problems(models: tuple[ModelUse, ...], device: Device, build: Build) -> Iterator[str]:
+    """Yield what models' settings ask that is not known, or that the device cannot honour; each once."""
+    told: set[str] = set()
+    for use in models:
+        place = f"hpi_config of {use.name}"
+        try:
+            check_device(
+                place, read_wish(place, use.settings), device.kind, fallback_allowed=build.fallback == "Allowed"
+            )
+        except Refused as refused:
+            if str(refused) not in told:
+                yield str(refused)
+            told.add(str(refused))
 
 
 def inherited_settings(config: JsonObject, path: str, argument: JsonObject | None) -> JsonObject:

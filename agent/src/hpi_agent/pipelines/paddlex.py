@@ -22,9 +22,11 @@ from typing import Any, Final
 import yaml
 
 from hpi_agent.engines.shelf import Shelf, Shelved, Wish, read_wish
-from hpi_agent.models.assemble import INFERENCE_YML, PLAIN_LOADER, read_inference_yml
+from hpi_agent.models.assemble import PLAIN_LOADER, read_inference_yml
+from hpi_agent.models.sources.files import INFERENCE_YML
 from hpi_agent.pipelines.ctc import OnePassDecode
 from hpi_core.errors import Refused, Stop, TooLarge
+from hpi_core.formats import DEVICE_KINDS
 
 PADDLEX_VERSION: Final = "3.7.2"
 
@@ -123,7 +125,7 @@ def create_pipeline(config: Mapping[str, Any], *, device: str, hpi_config: Mappi
 
     Args:
         config: A pipeline YAML as a dictionary, with `model_dir` set for every model.
-        device: PaddleX's device string.
+        device: PaddleX's device string. It moves nothing: the shelf's engines compute where they were loaded.
         hpi_config: Settings of the whole pipeline, or None for those of the configuration.
     """
     import paddlex
@@ -256,12 +258,13 @@ def _engine_class() -> Any:
             """Demand nothing: ultra-infer is not used."""
 
         def get_supported_model_formats(self) -> tuple[str, ...]:
-            return ("onnx", "paddle")
+            return ("onnx", "paddle", "om")
 
         def validate_config_dict(self, raw: dict[str, Any]) -> dict[str, Any]:
             _read_wish(raw.get("model_name"), raw)
-            if raw.get("device_type") not in (None, "cpu"):
-                raise Refused(f"device {raw['device_type']!r} is not served by this release; allowed: 'cpu'")
+            if raw.get("device_type") not in (None, *DEVICE_KINDS):
+                kinds = ", ".join(DEVICE_KINDS)
+                raise Refused(f"device {raw['device_type']!r} is not served by this release; allowed: {kinds}")
             validated: dict[str, Any] = super().validate_config_dict(raw)
             return validated
 

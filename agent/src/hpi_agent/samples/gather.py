@@ -42,7 +42,14 @@ class _Plan:
     files: tuple[Path, ...]
 
 
-def gather(model: ModelInputs, *, folder: Path | None = None, only_model: bool = False, seed: int = SEED) -> SampleSet:
+def gather(
+    model: ModelInputs,
+    *,
+    folder: Path | None = None,
+    only_model: bool = False,
+    seed: int = SEED,
+    wished: Profile | None = None,
+) -> SampleSet:
     """Return the samples of a model; the same for the same arguments and the same files.
 
     Args:
@@ -50,13 +57,15 @@ def gather(model: ModelInputs, *, folder: Path | None = None, only_model: bool =
         folder: The user's folder of samples, or None.
         only_model: Whether the pipeline has this model alone: its samples may then lie in the folder itself.
         seed: Where random choices begin, at least 0.
+        wished: Shapes that take the place of the declared ones, input by input: what an engine is compiled for is what
+            it is judged on.
 
     Raises:
         Refused: `inference.yml` contradicts the model file, or a file of the user's cannot be used.
         TooLarge: The user's samples exceed a limit.
     """
     plan = _plan(model, folder, only_model)
-    profile = declared_profile(model.inference, plan.family, model.specs)
+    profile = {**declared_profile(model.inference, plan.family, model.specs), **(wished or {})}
     data = declared_input_data(model.inference, profile)
     if plan.origin == "folder":
         samples, digest = _from_folder(model, plan, profile)

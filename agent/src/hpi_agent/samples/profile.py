@@ -8,16 +8,10 @@ from typing import Any, Final
 
 from hpi_agent.engines.base import TensorSpec, format_shape
 from hpi_agent.select.answers import TaskFamily
+from hpi_agent.select.shapes import MAX_DIMENSION, MAX_INPUTS, Profile, Shape, Shapes, malformed, read_profile
 from hpi_core.errors import Refused
 
-Shape = tuple[int, ...]
-Shapes = tuple[Shape, Shape, Shape]
-"""Smallest, usual and largest shape of one input."""
-Profile = Mapping[str, Shapes]
-
-MAX_INPUTS: Final = 64
-MAX_RANK: Final = 8
-MAX_DIMENSION: Final = 2**20
+__all__ = ["MAX_DIMENSION", "MAX_INPUTS", "Profile", "Shape", "Shapes", "declared_input_data", "declared_profile"]
 
 DECLARATIONS: Final = (("tensorrt", "dynamic_shapes"), ("paddle_infer", "trt_dynamic_shapes"))
 """Where `Hpi.backend_configs` declares shapes, the one that counts first."""
@@ -104,32 +98,8 @@ def _section(inference: Mapping[str, Any], backend: str) -> Mapping[str, Any]:
 
 
 def _read(inference: Mapping[str, Any], backend: str, key: str) -> dict[str, Shapes]:
-    place = f"Hpi.backend_configs.{backend}.{key}"
     written = _section(inference, backend).get(key)
-    if written is None:
-        return {}
-    if not isinstance(written, Mapping) or len(written) > MAX_INPUTS:
-        raise _malformed(place, written, f"a mapping of at most {MAX_INPUTS} inputs")
-    return {str(name): _read_shapes(f"{place}.{name}", shapes) for name, shapes in written.items()}
-
-
-def _read_shapes(place: str, written: Any) -> Shapes:
-    if not isinstance(written, list) or len(written) != 3:
-        raise _malformed(place, written, "three shapes: smallest, usual, largest")
-    smallest, usual, largest = (_read_shape(place, shape) for shape in written)
-    if not len(smallest) == len(usual) == len(largest):
-        raise _malformed(place, written, "three shapes of one rank")
-    if not all(low <= middle <= high for low, middle, high in zip(smallest, usual, largest, strict=True)):
-        raise _malformed(place, written, "smallest <= usual <= largest in every dimension")
-    return smallest, usual, largest
-
-
-def _read_shape(place: str, written: Any) -> Shape:
-    if not isinstance(written, list) or len(written) > MAX_RANK:
-        raise _malformed(place, written, f"shapes of at most {MAX_RANK} dimensions")
-    if not all(type(size) is int and 1 <= size <= MAX_DIMENSION for size in written):
-        raise _malformed(place, written, f"whole dimensions from 1 to {MAX_DIMENSION}")
-    return tuple(written)
+    return {} if written is None else read_profile(f"inference.yml Hpi.backend_configs.{backend}.{key}", written)
 
 
 def _check_against(place: str, profile: Mapping[str, Shapes], specs: Sequence[TensorSpec]) -> None:
@@ -174,9 +144,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _malformed(place: str, seen: Any, allowed: str) -> Refused:
-    return Refused(f"inference.yml {place}: must be {allowed}, got {_short(seen)}; correct it or leave it out")
-
-
-def _short(seen: Any) -> str:
-    text = repr(seen)
-    return text if len(text) <= 120 else text[:119] + "…"
+    return malformed(f"inference.yml {place}", seen, allowed)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from hpi_agent.profile import AcceleratorClass
+from hpi_agent.select.backend_config import BACKEND_DEVICES
 from hpi_agent.select.candidate import Candidate
+from hpi_agent.select.capability import cannot_compute_in
 from hpi_agent.select.decision import Outcome
 from hpi_agent.select.gate import Accuracy
 from hpi_agent.select.knowledge import Row
+from hpi_agent.select.ways import CACHE_CAPACITY, CPU, Way, ways_in_order
 from hpi_agent.select.wish import Wish
-from hpi_core.formats import Backend, Precision
+from hpi_core.formats import Backend, DeviceKind
 
-CACHE_CAPACITY: Final = 64
-"""Shapes that oneDNN keeps for Paddle. PaddleX's 10 collapse on the widths of lines: 26 ms an image instead of 9."""
+__all__ = ["CACHE_CAPACITY", "WAYS", "Candidates", "ModelFacts", "Offer", "enumerate_candidates"]
 
-INSTALL: Final[Mapping[Backend, str]] = {
-    "onnxruntime": "install onnxruntime",
-    "openvino": "install openvino",
-    "paddle": "hpi-agent install paddle2onnx",
+WAYS: Final = CPU
+"""The ways of the processors."""
+
+INSTALL: Final[Mapping[tuple[Backend, DeviceKind], str]] = {
+    ("onnxruntime", "cpu"): "install onnxruntime",
+    ("openvino", "cpu"): "install openvino",
+    ("paddle", "cpu"): "hpi-agent install paddle2onnx",
+    ("onnxruntime", "gpu"): "install onnxruntime-gpu in place of onnxruntime",
+    ("paddle", "gpu"): "install paddlepaddle-gpu in place of paddlepaddle",
+    ("tensorrt", "gpu"): "install tensorrt for the CUDA of this driver",
+    ("paddle", "npu"): "install paddlepaddle with paddle-custom-npu",
+    ("om", "npu"): "install CANN with its Python interface, and source its set_env.sh",
 }
 
 MANUAL: Final = "auto_config: false with this backend uses it all the same"
@@ -37,6 +48,8 @@ class ModelFacts:
     """Whether Paddle's own files are there."""
     no_onnx: str | None = None
     """Why there is no ONNX file now."""
+    om: bool = False
+    """Whether an offline model of Ascend is there."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +60,19 @@ class Offer:
     threads: int
     """Whole cores left to the process."""
     versions: Mapping[Backend, str | None]
-    """Version of each backend; None: it is not installed."""
+    """Version of each backend that computes on the processors; None: it is not installed."""
     bfloat16: bool
     """Whether the processors compute in bfloat16; without it that precision is emulated, slower than float32."""
+    device: DeviceKind = "cpu"
+    """What was asked for."""
+    accelerator: AcceleratorClass | None = None
+    """The device that was asked for; None: the processors."""
+    device_versions: Mapping[Backend, str | None] = field(default_factory=dict)
+    """Version of each backend that computes on that device; None: no build of it that does is installed."""
+
+    def version(self, way: Way) -> str | None:
+        """Return the version of the backend that computes in a way, None where there is none."""
+        return (self.versions if way.device == "cpu" else self.device_versions).get(way.backend)
 
 
 @dataclass(frozen=True)
@@ -61,38 +84,9 @@ class Candidates:
     excluded: tuple[Outcome, ...]
     """Every other way, with the reason."""
     serve_now: tuple[Candidate, ...]
-    """Ways in float32 that need no build and no conversion, in the order to try them: those of the survivors, then
-    those that stand by for a wished backend. Float32 serves until the gate has passed a reduced precision."""
-
-
-@dataclass(frozen=True)
-class _Way:
-    """One way before it is checked: a pseudo-backend, in one precision."""
-
-    pseudo: str
-    backend: Backend
-    run_mode: str | None
-    precision: Precision
-
-    def candidate(self, wish: Wish, threads: int) -> Candidate:
-        if self.run_mode is None:
-            return Candidate(self.backend, self.precision, threads)
-        options: tuple[tuple[str, str | int], ...] = (("run_mode", self.run_mode),)
-        if self.run_mode == "mkldnn":
-            options = (("mkldnn_cache_capacity", wish.cache_capacity or CACHE_CAPACITY), *options)
-        return Candidate(self.backend, self.precision, threads, options)
-
-
-WAYS: Final[tuple[_Way, ...]] = (
-    _Way("openvino", "openvino", None, "float32"),
-    _Way("onnxruntime", "onnxruntime", None, "float32"),
-    _Way("paddle_mkldnn", "paddle", "mkldnn", "float32"),
-    _Way("paddle", "paddle", "paddle", "float32"),
-)
-"""The pseudo-backends of a CPU. TensorRT's need a GPU and are no candidates of this release."""
-
-REDUCIBLE: Final = frozenset({"openvino", "paddle_mkldnn"})
-"""The ways that can compute in bfloat16."""
+    """Ways that need no judgement and no conversion, in the order to try them: those of the survivors, then those that
+    stand by for a wished backend; what is compiled for minutes comes after what is not, processors that stand in come
+    last. Float32 serves until the gate has passed anything else, where a runtime has it."""
 
 
 def enumerate_candidates(
@@ -102,7 +96,8 @@ def enumerate_candidates(
 
     Automatic mode refuses what prior knowledge says cannot work, and says so; manual mode tries what it is told. A
     backend that the settings name is the only one to be measured as long as it can run the model at all; where falling
-    back is allowed the others stand by.
+    back is allowed the others stand by. Where another device than the processors was asked for, the processors stand in
+    when nothing runs the model there, or when the settings name a backend that the device does not have.
 
     Args:
         model: What the model can be run from.
@@ -110,99 +105,157 @@ def enumerate_candidates(
         row: What is known of the model.
         offer: What the machine can run.
         accuracy: `Task` lets reduced precisions be candidates by themselves.
-        fallback_allowed: Whether other backends than the wished one may serve.
+        fallback_allowed: Whether other backends than the wished one may serve, and the processors for another device.
     """
     able: list[Candidate] = []
     excluded: list[Outcome] = []
     for heeds_knowledge in (True, False):
         able, excluded = [], []
-        for way in _in_order(row, wish, accuracy):
-            candidate = way.candidate(wish, wish.threads or offer.threads)
-            reason = _unwished(way, wish, fallback_allowed=fallback_allowed) or _impossible(way, model, wish, offer)
-            if heeds_knowledge and not wish.exactly:
-                reason = reason or _known_not_to_work(way, row, offer)
-            if reason is None:
-                able.append(candidate)
-            else:
-                excluded.append(Outcome(candidate, "Excluded", reason))
-        if able:
+        for way in ways_in_order(offer.device, row):
+            for precision in way.precisions_for(wish, row, accuracy):
+                candidate = way.candidate(precision, wish, offer.threads)
+                reason = _unwished(candidate, wish, fallback_allowed=fallback_allowed)
+                reason = reason or _impossible(way, candidate, model, wish, offer)
+                if heeds_knowledge and not wish.exactly:
+                    reason = reason or _known_not_to_work(way, row, offer)
+                if reason is None:
+                    able.append(candidate)
+                else:
+                    excluded.append(Outcome(candidate, "Excluded", reason))
+        if any(candidate.instead_of is None for candidate in able):
             break
         # A model is never refused for what a table says alone: what is left is tried, and the gate judges it.
-    wished = [candidate for candidate in able if _is_wished(candidate, wish)]
-    survivors = wished or able
+    survivors = _measured(able, wish)
     standing_by = [candidate for candidate in able if candidate not in survivors]
-    excluded += [Outcome(candidate, "Excluded", _stands_by(wish)) for candidate in standing_by]
-    now = [
-        replace(candidate, precision="float32")
-        for candidate in [*survivors, *standing_by]
-        if model.onnx or candidate.model_format == "paddle"
-    ]
+    excluded += [Outcome(candidate, "Excluded", _stands_by(candidate, wish)) for candidate in standing_by]
+    now = [_unjudged(one, offer) for one in [*survivors, *standing_by] if _is_there(one, model)]
+    now.sort(key=lambda candidate: (candidate.instead_of is not None, candidate.is_compiled))
     return Candidates(tuple(survivors), tuple(excluded), tuple(dict.fromkeys(now)))
 
 
-def _in_order(row: Row, wish: Wish, accuracy: Accuracy) -> Iterator[_Way]:
-    # Plain Paddle is 8 to 14 times behind oneDNN: it comes last wherever the table has it.
-    ways = {way.pseudo: way for way in WAYS}
-    listed = [ways[pseudo] for pseudo in row.order if pseudo in ways]
-    rest = [way for way in WAYS if way not in listed]
-    for way in sorted([*listed, *rest], key=lambda way: way.pseudo == "paddle"):
-        reduced = replace(way, precision="bfloat16")
-        named = wish.precision == "bfloat16" and way.backend == wish.backend
-        reducible = way.pseudo in REDUCIBLE and wish.precision != "float32"
-        if reducible and named:
-            yield reduced
-        yield way
-        if reducible and not named and accuracy.level == "Task":
-            yield reduced
+def _measured(able: list[Candidate], wish: Wish) -> list[Candidate]:
+    """Return the candidates to measure, of all that can run the model."""
+    here = [candidate for candidate in able if candidate.instead_of is None]
+    wished = [candidate for candidate in able if _is_wished(candidate, wish)]
+    # The processors count as wished only with a backend that the device does not have: its user has chosen them.
+    wished = [one for one in wished if one.instead_of not in (None, *BACKEND_DEVICES[one.backend])] or [
+        one for one in wished if one.instead_of is None
+    ]
+    return (wished if wish.backend is not None else []) or here or able
 
 
 def _is_wished(candidate: Candidate, wish: Wish) -> bool:
     # Float32 of the wished backend is measured beside the reduced precision that is named: the gate may refuse that.
-    return wish.backend is None or (
-        candidate.backend == wish.backend and wish.run_mode in (None, candidate.option("run_mode"))
+    return (
+        candidate.backend == wish.backend
+        and wish.run_mode in (None, candidate.option("run_mode"))
+        and wish.execution_provider in (None, candidate.option("execution_provider"))
     )
 
 
-def _stands_by(wish: Wish) -> str:
-    wanted = " ".join(word for word in (wish.backend, wish.run_mode) if word)
+def _is_there(candidate: Candidate, model: ModelFacts) -> bool:
+    """Say whether the file that a candidate is made of is there now."""
+    return {"onnx": model.onnx, "paddle": model.paddle, "om": model.om}[candidate.model_format]
+
+
+def _unjudged(candidate: Candidate, offer: Offer) -> Candidate:
+    """Return a candidate in the precision that may serve before the gate has passed it."""
+    if candidate.backend == "om":
+        return candidate
+    if _float32_is_tf32(candidate, offer):
+        return replace(candidate, precision="tf32")
+    return replace(candidate, precision="float32")
+
+
+def _float32_is_tf32(candidate: Candidate, offer: Offer) -> bool:
+    """Say whether a runtime has no float32 but TF32: ONNX Runtime leaves that setting of TensorRT on."""
+    uses_tensorrt = candidate.option("execution_provider") == "tensorrt"
+    return uses_tensorrt and cannot_compute_in("tf32", offer.accelerator) is None
+
+
+def _stands_by(candidate: Candidate, wish: Wish) -> str:
+    if candidate.instead_of is not None:
+        return f"stands by in case nothing can serve on the {candidate.instead_of}, and is not measured"
+    wanted = " ".join(word for word in (wish.backend, wish.run_mode, wish.execution_provider) if word)
     return f"the settings want {wanted}; this stands by in case that cannot serve, and is not measured"
 
 
-def _unwished(way: _Way, wish: Wish, *, fallback_allowed: bool) -> str | None:
-    if wish.backend is not None and (wish.exactly or not fallback_allowed):
-        if way.backend != wish.backend:
-            mode = "auto_config is false" if wish.exactly else "falling back is forbidden"
-            return f"the settings want {wish.backend}, and {mode}"
-        if wish.precision not in (None, way.precision) or wish.run_mode not in (None, way.run_mode):
-            wanted = " ".join(word for word in (wish.run_mode, wish.precision) if word)
-            return f"the settings want {wanted}"
+def _unwished(candidate: Candidate, wish: Wish, *, fallback_allowed: bool) -> str | None:
+    if candidate.instead_of is not None and not fallback_allowed:
+        return f"the processors may not stand in for the {candidate.instead_of}: falling back is forbidden"
+    if wish.backend is None or (fallback_allowed and not wish.exactly):
+        return None
+    if candidate.backend != wish.backend:
+        mode = "auto_config is false" if wish.exactly else "falling back is forbidden"
+        return f"the settings want {wish.backend}, and {mode}"
+    if candidate.instead_of in BACKEND_DEVICES[candidate.backend]:
+        return f"the settings want {wish.backend}, which the {candidate.instead_of} has, and auto_config is false"
+    asked = (
+        (wish.run_mode, candidate.option("run_mode")),
+        (wish.execution_provider, candidate.option("execution_provider")),
+        (wish.precision, candidate.precision),
+    )
+    if any(wanted not in (None, given) for wanted, given in asked):
+        return f"the settings want {' '.join(str(wanted) for wanted, _ in asked if wanted is not None)}"
     return None
 
 
-def _impossible(way: _Way, model: ModelFacts, wish: Wish, offer: Offer) -> str | None:
-    if offer.versions.get(way.backend) is None and not (way.backend == "paddle" and not model.paddle):
-        return f"{way.backend} is not installed here: {INSTALL[way.backend]}"
-    if way.backend == "paddle":
-        if not model.paddle:
-            return "the model has no files in Paddle's format"
-        if way.run_mode == "mkldnn" and offer.architecture != "x86_64":
-            return f"Paddle has oneDNN on x86_64 alone, this is {offer.architecture}"
-    elif not model.onnx and not model.convertible:
+def _impossible(way: Way, candidate: Candidate, model: ModelFacts, wish: Wish, offer: Offer) -> str | None:
+    lacks_files = _lacks_files(candidate, model, wish, offer)
+    if offer.version(way) is None and not (way.backend == "paddle" and lacks_files):
+        where = "here" if way.device == "cpu" else f"for the {way.device} here"
+        return f"{way.backend} is not installed {where}: {INSTALL[way.backend, way.device]}"
+    if way.uses_tensorrt and offer.device_versions.get("tensorrt") is None:
+        return f"TensorRT is not installed here: {INSTALL['tensorrt', 'gpu']}"
+    if lacks_files is not None:
+        return lacks_files
+    if way.run_mode == "mkldnn" and offer.architecture != "x86_64":
+        return f"Paddle has oneDNN on x86_64 alone, this is {offer.architecture}"
+    if way.device == "cpu":
+        if candidate.precision == "bfloat16" and not offer.bfloat16:
+            return "these processors do not compute in bfloat16"
+        return None
+    if candidate.precision == "float32" and _float32_is_tf32(candidate, offer):
+        return "ONNX Runtime computes float32 with TensorRT in TF32 on this GPU; the backend tensorrt has both"
+    return cannot_compute_in(candidate.precision, offer.accelerator)
+
+
+def _lacks_files(candidate: Candidate, model: ModelFacts, wish: Wish, offer: Offer) -> str | None:
+    if candidate.model_format == "paddle":
+        return None if model.paddle else "the model has no files in Paddle's format"
+    if candidate.model_format == "om":
+        return None if model.om else _no_om(offer.accelerator)
+    if not model.onnx and not model.convertible:
         return model.no_onnx or "there is no ONNX file"
-    elif not model.onnx and not wish.conversion_allowed:
+    if not model.onnx and not wish.conversion_allowed:
         return "there is no ONNX file, and auto_paddle2onnx is false"
-    if way.precision == "bfloat16" and not offer.bfloat16:
-        return "these processors do not compute in bfloat16"
     return None
 
 
-def _known_not_to_work(way: _Way, row: Row, offer: Offer) -> str | None:
+def _no_om(accelerator: AcceleratorClass | None) -> str:
+    chip = None if accelerator is None else accelerator.chip
+    return (
+        "the model directory has no inference.om; make one of the ONNX file with CANN, for this chip and one shape: "
+        f"atc --framework=5 --model=inference.onnx --output=inference --soc_version={chip or '<chip>'} "
+        "--input_shape='<input>:<shape>'"
+    )
+
+
+def _known_not_to_work(way: Way, row: Row, offer: Offer) -> str | None:
     for defect in row.defects:
-        if way.pseudo == defect.pseudo_backend and offer.versions.get(way.backend) in defect.versions:
+        if way.pseudo == defect.pseudo_backend and offer.version(way) in defect.versions:
             return f"{defect.reason}; {MANUAL}"
     if way.run_mode == "mkldnn" and "oneDNN" in row.fails_on:
         return f"the knowledge table lists the model among those that oneDNN cannot run; {MANUAL}"
+    if way.uses_tensorrt and "TensorRT" in row.fails_on:
+        return f"the knowledge table lists the model among those that TensorRT cannot run; {MANUAL}"
+    if way.instead_of is not None:
+        # The row is that of another device.
+        return None
+    if way.pseudo in row.fails_with:
+        where = f"{way.backend} cannot run on the {way.device}"
+        return f"the knowledge table lists the model among those that {where}; {MANUAL}"
     # Plain Paddle runs every model; the table lacks it in four rows, and it is the last resort there too.
-    if row.known and way.pseudo not in row.order and way.pseudo != "paddle":
+    if row.known and way.pseudo != "paddle" and not way.is_listed(row):
         return f"the knowledge table leaves it out for this model; {MANUAL}"
     return None

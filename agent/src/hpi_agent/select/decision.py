@@ -37,6 +37,9 @@ class Timing:
     """Largest resident memory of the candidate's process tree, the inference library included."""
     load_microseconds: int
     """From the verified bytes of the store to an engine that is ready for its first inference."""
+    device_memory_bytes: int | None = None
+    """Memory of the accelerator that it held after the last round; None: it computes on the processors, or its runtime
+    does not tell."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ class Decision:
     decided_at: str
     """For people, RFC 3339 in UTC. Nothing is decided by it: clocks go back."""
     build_seconds: float
+    verified_on_drivers: tuple[str, ...] = ()
+    """Drivers under which the engines were loaded and judged, whole versions; empty for the processors. One decision is
+    of several drivers where `driverMatch` lets it be."""
 
     @property
     def key(self) -> str:
@@ -104,6 +110,7 @@ class Decision:
             "provisional": self.provisional,
             "decidedAt": self.decided_at,
             "buildSeconds": round(self.build_seconds, 3),
+            "verifiedOnDrivers": list(self.verified_on_drivers),
         }
 
 
@@ -124,6 +131,8 @@ def read_decision(written: Mapping[str, Any]) -> Decision:
             provisional=written["provisional"],
             decided_at=written["decidedAt"],
             build_seconds=float(written["buildSeconds"]),
+            # Decisions are older than accelerators.
+            verified_on_drivers=tuple(written.get("verifiedOnDrivers", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"the decision is malformed ({type(error).__name__}: {error}); build it again") from error

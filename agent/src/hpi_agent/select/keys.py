@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hpi_agent.profile import HardwareClass
 from hpi_agent.select.answers import Settings
 from hpi_agent.select.candidate import Candidate
+from hpi_agent.select.device_key import WHOLE, Granularity, device_document
 from hpi_agent.select.gate import Accuracy
 from hpi_agent.select.knowledge import Row
 from hpi_agent.select.wish import Wish
@@ -38,6 +39,8 @@ class ModelKey:
     """What shapes the ONNX file that is made of it; None where none is made."""
     onnx_digest: str | None = None
     """Digest of an ONNX file that lies beside Paddle's files."""
+    om_digest: str | None = None
+    """Digest of an offline model of Ascend, where one can be a candidate."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,62 @@ class Installation:
     """`variant` and `lockDigest` of the environment."""
     paddle_lock: str | None
     """Digest of the list that the environment with Paddle was made of."""
+    device_runtimes: Mapping[str, str | None] = field(default_factory=dict)
+    """Version of each backend that computes on the device that was asked for; empty for the processors."""
 
 
 def engine_document(
-    model: ModelKey, candidate: Candidate, profile: Profile, hardware: HardwareClass, installation: Installation
+    model: ModelKey,
+    candidate: Candidate,
+    profile: Profile,
+    hardware: HardwareClass,
+    installation: Installation,
+    granularity: Granularity = WHOLE,
 ) -> Document:
-    """Return everything that shapes one engine."""
+    """Return everything that shapes one engine.
+
+    What is not in it: the cache of timings that a compiler may start from. It holds measurements of kernels, which
+    decide how long a build takes; which of two equally right kernels is taken differs from build to build without it,
+    too.
+
+    Args:
+        model: The very file that it is made of.
+        candidate: Backend, precision, device and settings.
+        profile: The shapes it is made for, by input.
+        hardware: The class of hardware.
+        installation: What is installed.
+        granularity: How far the facts of an accelerator count; the processors have none.
+    """
     paddle = candidate.backend == "paddle"
+    runtimes = installation.runtimes if candidate.device == "cpu" else installation.device_runtimes
     return {
         "formatVersion": ENGINE_FORMAT,
         "model": {"digest": model.digest, "format": model.format},
         # Paddle runs its own files, whatever they can be converted into.
         "conversion": None if paddle or model.conversion is None else dict(model.conversion),
-        "backend": {"name": candidate.backend, "version": installation.runtimes.get(candidate.backend)},
+        "backend": {
+            "name": candidate.backend,
+            "version": runtimes.get(candidate.backend),
+            **_compiler(candidate, runtimes),
+        },
         "precision": candidate.precision,
         "threads": candidate.threads,
         "options": dict(candidate.options),
         "shapes": _shapes(profile),
-        "device": {
-            "kind": "cpu",
-            "architecture": hardware.architecture,
-            "vendor": hardware.vendor,
-            "isaLevel": hardware.isa_level,
-            "isaFlags": list(hardware.isa_flags),
-        },
+        "device": device_document(candidate, hardware, granularity),
         "plugin": {
             "variant": installation.plugin.get("variant"),
-            "lockDigest": installation.paddle_lock if paddle else installation.plugin.get("lockDigest"),
+            # Paddle on another device is that of this program's own environment.
+            "lockDigest": installation.paddle_lock
+            if paddle and candidate.device == "cpu"
+            else installation.plugin.get("lockDigest"),
         },
     }
+
+
+def _compiler(candidate: Candidate, runtimes: Mapping[str, str | None]) -> Document:
+    """Return the version of TensorRT where it compiles parts of a graph for another runtime."""
+    return {"tensorrt": runtimes.get("tensorrt")} if candidate.is_compiled and candidate.backend != "tensorrt" else {}
 
 
 def resolution_document(
@@ -93,6 +123,7 @@ def resolution_document(
     *,
     fallback_allowed: bool,
     settings: Settings | None = None,
+    granularity: Granularity = WHOLE,
 ) -> Document:
     """Return everything that shapes the choice for one model.
 
@@ -107,8 +138,9 @@ def resolution_document(
         installation: What is installed.
         fallback_allowed: Whether other backends than the wished one may serve.
         settings: The post-processing by which answers are read; None: they are not read.
+        granularity: How far the facts of an accelerator count; the processors have none.
     """
-    return {
+    document: Document = {
         "formatVersion": RESOLUTION_FORMAT,
         "model": {
             "name": model.name,
@@ -138,6 +170,14 @@ def resolution_document(
         "runtimes": dict(installation.runtimes),
         "plugin": {**installation.plugin, "paddleLockDigest": installation.paddle_lock},
     }
+    if hardware.accelerator is None:
+        return document
+    document["model"]["omDigest"] = model.om_digest
+    document["knowledge"] |= {"borrowed": list(row.borrowed), "failsWith": list(row.fails_with)}
+    document["hardware"]["accelerator"] = granularity.accelerator_to_json(hardware.accelerator)
+    document["deviceRuntimes"] = dict(installation.device_runtimes)
+    document["deviceMemoryBytes"] = granularity.device_memory_bytes
+    return document
 
 
 def _defects(row: Row) -> list[str]:

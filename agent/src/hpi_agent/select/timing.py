@@ -22,13 +22,16 @@ Rounds = Sequence[Sequence[int]]
 """Microseconds of single inferences: one row per round, one column per sample."""
 
 
-def summarise(rounds: Rounds, memory_bytes: int, load_microseconds: int) -> Timing:
+def summarise(
+    rounds: Rounds, memory_bytes: int, load_microseconds: int, device_memory_bytes: int | None = None
+) -> Timing:
     """Return the figures of one candidate.
 
     Args:
         rounds: At least one round of at least one inference.
         memory_bytes: Largest resident memory of its processes.
         load_microseconds: How long it took to load.
+        device_memory_bytes: Memory of the accelerator that it holds, or None.
     """
     means = [sum(one) / len(one) for one in rounds]
     single = sorted(value for one in rounds for value in one)
@@ -41,6 +44,7 @@ def summarise(rounds: Rounds, memory_bytes: int, load_microseconds: int) -> Timi
         p99_microseconds=p99,
         memory_bytes=memory_bytes,
         load_microseconds=load_microseconds,
+        device_memory_bytes=device_memory_bytes,
     )
 
 

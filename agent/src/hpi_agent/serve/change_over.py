@@ -91,8 +91,8 @@ def decided_alone(choose: Chooser) -> Chooser:
         choice = choose(model_name, directory, wish)
         if choice.state == "Unmeasured":
             raise EngineFailed(
-                f"model {model_name!r}: the decision {choice.decision_key} is damaged or of another release; "
-                "`hpi-agent build` makes it again"
+                f"model {model_name!r}: the decision {choice.decision_key} is damaged, of another release or not "
+                "verified under this driver; `hpi-agent build` makes it again"
             )
         return replace(choice, attempts=choice.attempts[:1])
 

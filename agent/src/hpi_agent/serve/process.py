@@ -32,7 +32,7 @@ class WorkerCommand:
     start_header: dict[str, Any]
     """First frame: the manifest, its name, the store, the threads and the samples."""
     ready_seconds: float
-    """How long it may take until the worker has proved that it answers."""
+    """How long it may take until the worker has proved that it answers; fetching models does not count."""
     arguments: tuple[str, ...] = (sys.executable, "-m", "hpi_agent.serve.worker")
 
 
@@ -68,22 +68,37 @@ class Worker:
         ours.setblocking(False)
         return cls(process, ours)
 
-    async def begin(self) -> dict[str, Any]:
+    async def begin(self, ready_seconds: float, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Wait until the worker is ready and return what it says of itself.
 
+        Args:
+            ready_seconds: How long it may take, from when it has the files of its models.
+            on_event: Receives what it tells while they come.
+
         Raises:
+            asyncio.TimeoutError: It took longer.
             WorkerEnded: The worker ended: an engine has crashed it, or somebody has killed it.
             Stop: The worker refused to start.
         """
         self.channel = await StreamChannel.open(self.connection)
-        frame = await self.channel.receive()
-        if frame is None:
-            code = await asyncio.to_thread(self.process.wait)
-            raise WorkerEnded(f"the worker ended before it was ready ({describe_exit(code)}); its messages are above")
-        if frame.header.get("event") != "ready":
-            raise Stop(str(frame.header.get("error")))
-        self.description = frame.header
-        return frame.header
+        limit: float | None = ready_seconds
+        while True:
+            frame = await asyncio.wait_for(self.channel.receive(), limit)
+            if frame is None:
+                code = await asyncio.to_thread(self.process.wait)
+                raise WorkerEnded(
+                    f"the worker ended before it was ready ({describe_exit(code)}); its messages are above"
+                )
+            event = frame.header.get("event")
+            if event == "ready":
+                self.description = frame.header
+                return frame.header
+            if event not in ("fetching", "fetched", "assembled"):
+                raise Stop(str(frame.header.get("error")))
+            # How long a download may take is bounded by its own rules: a large model is no engine that hangs.
+            limit = None if event == "fetching" else ready_seconds
+            if event != "assembled":
+                on_event(dict(frame.header))
 
     async def read_answers(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         """Hand each answer to whoever waits for it, and each event to `on_event`, until the worker is gone."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpi_agent.building.choice import EngineChooser
-from hpi_agent.building.model_directories import assemble_models
+from hpi_agent.building.model_directories import Say, assemble_models, tell_nobody
 from hpi_agent.building.site import read_site
 from hpi_agent.engines.shelf import Choice, Chooser, Shelf, Shelved
 from hpi_agent.models.assemble import AssembledModel
+from hpi_agent.models.sources.settings import SourceSettings
 from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.canary import prove_engine, prove_ocr
 from hpi_agent.pipelines.effective import Effective, effective
@@ -69,18 +70,27 @@ class Served:
         digests = {model.name: model.digest for model in self.models}
         return {
             "pipeline": self.plan.pipeline_name,
-            "models": [{**describe_engine(item), "digest": digests[item.model_name]} for item in self.shelf],
+            "device": str(self.plan.device),
+            "models": [
+                {**describe_engine(item, str(self.plan.device)), "digest": digests[item.model_name]}
+                for item in self.shelf
+            ],
             "startSeconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "cautious": self.cautious,
         }
 
 
-def describe_engine(item: Shelved) -> dict[str, Any]:
-    """Return what was asked of and obtained from one engine, as JSON."""
+def describe_engine(item: Shelved, device: str) -> dict[str, Any]:
+    """Return what was asked of and obtained from one engine, as JSON.
+
+    Args:
+        item: The loaded model.
+        device: What was asked to compute, such as `gpu:0`.
+    """
     obtained = item.engine.obtained
     return {
         "name": item.model_name,
-        "asked": {"backend": item.wish.backend, "threads": item.wish.threads},
+        "asked": {"backend": item.wish.backend, "threads": item.wish.threads, "device": device},
         "backend": obtained.backend,
         "version": obtained.version,
         "precision": obtained.precision,
@@ -113,10 +123,16 @@ class Start:
     """The user's folder of samples, by which decisions are named."""
     cautious: bool = False
     """Whether engines of the store are left alone, because workers with them have died again and again."""
+    sources: SourceSettings | None = None
+    """How sources of models are had; None: as the environment says."""
 
 
-def open_pipeline(start: Start) -> Served:
+def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
     """Load everything that a manifest asks for and prove that it answers.
+
+    Args:
+        start: What to load, and with what.
+        say: Receives `fetching` and `fetched` of each model that has to be fetched, and `assembled` after the last one.
 
     Raises:
         HpiError: Something cannot be had or does not answer; the text says what.
@@ -125,12 +141,16 @@ def open_pipeline(start: Start) -> Served:
     manifest = read_pipeline(start.manifest_text, start.where)
     plan = effective(manifest, paddlex.registry_config)
     store = Store(start.store_root)
-    models = assemble_models(plan, store)
+    # Before a model is fetched or a runtime loaded: a device that is not there ends the start at once, and which device
+    # a runtime sees is decided when it is loaded.
+    site = read_site(store, start.threads, start.samples, plan.device)
+    os.environ.update(site.access.environment)
+    models = assemble_models(plan, store, start.sources, say)
+    say({"event": "assembled"})
     clock.lap("models")
     uses_store = manifest.spec.build.policy != "Never"
     cautious = uses_store and start.cautious
     follows_store = uses_store and not cautious
-    site = read_site(store, start.threads, start.samples)
     chooser = EngineChooser(site, manifest.spec.build, plan, models, looks_in_store=follows_store)
     shelf = Shelf(standing_in(chooser.choose) if cautious else chooser.choose)
     scratch = _make_scratch(store)
@@ -186,9 +206,9 @@ def config_with(plan: Effective, models: tuple[AssembledModel, ...]) -> dict[str
 def _load(manifest: HPIPipeline, plan: Effective, shelf: Shelf, models: tuple[AssembledModel, ...]) -> OcrTask | None:
     if plan.pipeline_name is None:
         [model] = models
-        paddlex.create_model(model.name, model.directory, device=plan.device, hpi_config=plan.hpi_config)
+        paddlex.create_model(model.name, model.directory, device=str(plan.device), hpi_config=plan.hpi_config)
         return None
-    pipeline = paddlex.create_pipeline(config_with(plan, models), device=plan.device, hpi_config=plan.hpi_config)
+    pipeline = paddlex.create_pipeline(config_with(plan, models), device=str(plan.device), hpi_config=plan.hpi_config)
     return OcrTask(pipeline, manifest.spec.serving.limits)
 
 

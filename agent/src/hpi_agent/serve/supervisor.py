@@ -77,7 +77,7 @@ class Supervisor:
         self.worker = first
         while True:
             try:
-                description = await asyncio.wait_for(self.worker.begin(), self.command.ready_seconds)
+                description = await self.worker.begin(self.command.ready_seconds, self.on_event)
             except (Stop, asyncio.TimeoutError) as error:
                 await self._start_failed(error)
                 continue

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     if start is None:
         return 0
     try:
-        served = _start(start.header)
+        served = _start(start.header, channel.send)
         channel.send({"event": "ready", **served.describe()})
     except HpiError as error:
         channel.send({"event": "failed", "error": str(error), "kind": type(error).__name__})
@@ -56,10 +56,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _start(header: Mapping[str, Any]) -> Any:
+def _start(header: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> Any:
+    from hpi_agent.models.sources.settings import SourceSettings
     from hpi_agent.serve.served import Start, open_pipeline
 
-    folder = header.get("samples")
+    folder, credentials, claims = (header.get(name) for name in ("samples", "credentials", "claims"))
     start = Start(
         header["manifest"],
         header["where"],
@@ -67,8 +68,13 @@ def _start(header: Mapping[str, Any]) -> Any:
         header["threads"],
         None if folder is None else Path(folder),
         header.get("cautious", False),
+        SourceSettings.read(
+            os.environ,
+            None if credentials is None else Path(credentials),
+            None if claims is None else Path(claims),
+        ),
     )
-    return open_pipeline(start)
+    return open_pipeline(start, say)
 
 
 def _follow(served: Any, channel: BlockingChannel) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from hpi_agent.configuration import configs_directory
+from hpi_agent.engines.base import CPU, Device
 from hpi_agent.pipelines.effective import Effective, ModelUse, effective, inherited_settings
 from hpi_agent.pipelines.ocr_config import KNOWN_KEYS, SWITCHES
 from hpi_agent.pipelines.paddlex import registry_config
@@ -94,7 +95,7 @@ def test_the_sample_runs_two_models_from_the_wheel_that_lends_them() -> None:
                 config["SubModules"]["TextRecognition"],
             ),
         ),
-        device="cpu",
+        device=CPU,
         hpi_config=None,
         visualize=True,
         not_applicable=("spec.replicas",),
@@ -148,10 +149,10 @@ def test_inference_settings_of_a_module_stand_at_its_place_in_paddlexs_words() -
 
 
 def test_inference_settings_of_the_spec_are_those_of_the_whole_pipeline() -> None:
-    plan = plan_of(an_ocr_pipeline(inference={"hpiConfig": {"backend": "onnxruntime"}, "device": "cpu"}))
+    plan = plan_of(an_ocr_pipeline(inference={"hpiConfig": {"backend": "onnxruntime"}, "device": "gpu:1"}))
 
     assert plan.hpi_config == {"backend": "onnxruntime"}
-    assert plan.device == "cpu"
+    assert plan.device == Device("gpu", 1)
 
 
 @pytest.mark.parametrize(("serving", "visualize"), [(..., True), ({}, True), ({"visualize": False}, False)])
@@ -180,7 +181,14 @@ def test_a_single_module_without_a_source_is_refused() -> None:
 
 @pytest.mark.parametrize("field", CLUSTER_ONLY)
 def test_a_field_that_only_a_cluster_honours_is_not_applicable(field: str) -> None:
-    plan = plan_of(an_ocr_pipeline(**{field: 2 if field == "replicas" else {}}))
+    required = {
+        "replicas": 2,
+        "autoscaling": {"maxReplicas": 2},
+        "runtime": {"variant": "hpi-cpu"},
+        "route": {"parentRefs": [{"name": "gateway"}]},
+    }
+
+    plan = plan_of(an_ocr_pipeline(**{field: required.get(field, {})}))
 
     assert plan.not_applicable == (f"spec.{field}",)
 
@@ -225,13 +233,109 @@ def test_true_for_hpi_in_the_yaml_is_accepted() -> None:
     assert plan_of(with_value(an_ocr_pipeline(), f"{INLINE}.use_hpip", True)).config["use_hpip"] is True
 
 
-@pytest.mark.parametrize("device", ["gpu", "gpu:0", "npu", "cpu:0"])
-def test_another_device_than_the_cpu_is_refused(device: str) -> None:
-    assert problems_of(an_ocr_pipeline(inference={"device": device})) == [
-        f"spec.inference.device: must be 'cpu' in this release, got {device!r}"
-    ]
+@pytest.mark.parametrize(
+    ("written", "device"),
+    [
+        (None, CPU),
+        ("cpu", CPU),
+        ("gpu", Device("gpu", 0)),
+        ("gpu:0", Device("gpu", 0)),
+        ("gpu:7", Device("gpu", 7)),
+        ("npu:0", Device("npu", 0)),
+    ],
+)
+def test_one_device_of_a_kind_that_is_served_is_honoured(written: str | None, device: Device) -> None:
+    inference = {} if written is None else {"device": written}
+
+    assert plan_of(an_ocr_pipeline(inference=inference)).device == device
+    assert plan_of(with_value(a_single_module(), "spec.inference", inference)).device == device
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ("cpu:0", "must be 'cpu' without a number, got 'cpu:0': the processors are one device"),
+        (
+            "gpu:0,1",
+            "must be one device, got 'gpu:0,1': a server has one worker and a pipeline one device; write gpu:0 and "
+            "start a server for each of the others",
+        ),
+        ("xpu:0", "must be cpu, gpu:N or npu:N, got 'xpu:0'; no runtime here computes on it"),
+        ("metax_gpu", "must be cpu, gpu:N or npu:N, got 'metax_gpu'; no runtime here computes on it"),
+        ("gpus:0", "must be cpu, gpu:N or npu:N, got 'gpus:0'; did you mean 'gpu'?"),
+    ],
+)
+def test_a_device_that_cannot_be_honoured_is_refused_with_why(device: str, problem: str) -> None:
+    assert problems_of(an_ocr_pipeline(inference={"device": device})) == [f"spec.inference.device: {problem}"]
     assert problems_of(with_value(a_single_module(), "spec.inference.device", device)) == [
-        f"spec.inference.device: must be 'cpu' in this release, got {device!r}"
+        f"spec.inference.device: {problem}"
+    ]
+
+
+@pytest.mark.parametrize("place", ["spec.inference", "spec.modules[1].inference"])
+def test_settings_of_the_engine_are_those_of_hpi(place: str) -> None:
+    settings = {"backend": "tensorrt", "backend_config": {"precision": "fp16"}}
+
+    on_gpu = an_ocr_pipeline(inference={"device": "gpu:0"})
+
+    flat, named = (
+        plan_of(with_value(on_gpu, f"{place}.engineConfig", written)).models
+        for written in (settings, {"hpi": settings})
+    )
+
+    assert flat == named
+    assert settings in [use.settings for use in flat]
+
+
+@pytest.mark.parametrize("place", ["spec.inference", "spec.modules[1].inference"])
+@pytest.mark.parametrize(
+    ("inference", "problem"),
+    [
+        (
+            {"engineConfig": {"backend": "paddle"}, "hpiConfig": {"backend": "paddle"}},
+            ": hpiConfig and engineConfig mean the same for the engine hpi; set one",
+        ),
+        (
+            {"engineConfig": {"hpi": {}, "paddle_static": {}}},
+            ".engineConfig: this release serves the engine 'hpi', got settings of paddle_static",
+        ),
+        ({"engineConfig": {"hpi": 5}}, ".engineConfig.hpi: must be a mapping, got 5"),
+    ],
+)
+def test_settings_of_the_engine_that_cannot_be_honoured_are_refused(
+    place: str, inference: dict[str, Any], problem: str
+) -> None:
+    assert problems_of(with_value(an_ocr_pipeline(), place, inference)) == [f"{place}{problem}"]
+
+
+def test_settings_that_the_device_cannot_honour_are_refused_with_the_device_they_need() -> None:
+    modules = [
+        a_module(DETECTION, "det", inference={"hpiConfig": {"backend": "tensorrt"}}),
+        a_module(RECOGNITION, "rec", inference={"hpiConfig": {"backend": "paddle", "backendConfig": {"runmode": "x"}}}),
+    ]
+
+    assert problems_of(an_ocr_pipeline(modules=modules)) == [
+        "hpi_config of det: the backend tensorrt needs the device gpu, and the device is cpu; set "
+        "spec.inference.device to gpu:0, or take it out",
+        "hpi_config of rec: backend_config.runmode is not known; did you mean 'run_mode'?",
+    ]
+    alone = with_value(a_single_module(), "spec.inference.hpiConfig", {"backend": "om"})
+    assert "the backend om needs the device npu" in problems_of(alone)[0]
+
+
+def test_what_is_wrong_with_the_settings_of_the_whole_pipeline_is_told_once_a_model() -> None:
+    document = an_ocr_pipeline(inference={"device": "npu", "hpiConfig": {"backend": "onnxruntime"}})
+
+    assert plan_of(document).device == Device("npu")
+    assert len(problems_of(with_value(document, "spec.build.fallback", "Forbidden"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "served"), [("mode", "Throughput", "Latency"), ("shapes", "Observed", "Declared")]
+)
+def test_a_way_of_building_of_a_later_release_is_refused(field: str, value: str, served: str) -> None:
+    assert problems_of(with_value(an_ocr_pipeline(), f"spec.build.{field}", value)) == [
+        f"spec.build.{field}: must be {served!r} in this release, got {value!r}"
     ]
 
 

@@ -9,8 +9,14 @@ import pytest
 
 from hpi_agent.select.keys import leaves
 from hpi_core.digest import digest_of_json
-from support.key_documents import ENGINES, a_resolution_document, an_engine_document
-from support.key_fields import DOES_NOT_SHAPE, SHAPES, document_fields, spec_fields
+from support.key_documents import (
+    ENGINES,
+    ON_DEVICES,
+    a_resolution_document,
+    a_resolution_document_of,
+    an_engine_document,
+)
+from support.key_fields import ACCELERATORS, DOES_NOT_SHAPE, SHAPES, document_fields, spec_fields
 
 FEWEST_FIELDS = 40
 
@@ -39,7 +45,9 @@ def test_every_classification_gives_its_reason() -> None:
 def test_another_value_of_any_field_of_a_document_is_another_key(path: str) -> None:
     kind, _, field = path.partition(".")
     documents = (
-        [a_resolution_document()] if kind == "decision" else [an_engine_document(candidate) for candidate in ENGINES]
+        [a_resolution_document(), *(a_resolution_document_of(device) for device in ACCELERATORS)]
+        if kind == "decision"
+        else [an_engine_document(candidate) for candidate in (*ENGINES, *ON_DEVICES)]
     )
     document = next(one for one in documents if _matching(one, field))
 

@@ -84,10 +84,10 @@ def test_answers_that_do_not_match_are_infinitely_far(answers: list[dict[str, ND
     assert largest_difference(answers, [{"a": np.ones(2)}]) == float("inf")
 
 
-def test_every_precision_but_bfloat16_has_a_tolerance_and_a_given_one_wins() -> None:
-    assert tolerance_of("float32", Accuracy()) == 1e-4
-    assert tolerance_of("bfloat16", Accuracy()) is None
-    assert tolerance_of("float32", Accuracy(tolerance=0.01)) == 0.01
+def test_float32_and_tf32_have_a_tolerance_and_a_given_one_wins() -> None:
+    assert (tolerance_of("float32", Accuracy()), tolerance_of("tf32", Accuracy())) == (1e-4, 2e-3)
+    assert [tolerance_of(one, Accuracy()) for one in ("bfloat16", "float16", "int8")] == [None, None, None]
+    assert [tolerance_of(one, Accuracy(tolerance=0.01)) for one in ("float32", "tf32")] == [0.01, 0.01]
 
 
 @pytest.mark.parametrize(("by", "passed"), [(0.9e-4 * 0.9, True), (1.1e-4 * 0.9, False)])
@@ -95,13 +95,30 @@ def test_float32_passes_up_to_its_tolerance(by: float, passed: bool) -> None:
     assert judged(shifted(by)) == (passed, "Agreed")
 
 
-def test_bfloat16_passes_by_the_task_alone() -> None:
-    assert judged(shifted(0.004), "bfloat16") == (True, "Agreed")
-    assert judged(scores(*range(10), *range(9), 0), "bfloat16") == (False, "Differed")
+@pytest.mark.parametrize(("by", "passed"), [(1.9e-3 * 0.9, True), (2.1e-3 * 0.9, False)])
+def test_tf32_passes_by_its_numbers_up_to_a_tolerance_of_its_own(by: float, passed: bool) -> None:
+    assert judged(shifted(by), "tf32") == (passed, "Agreed")
+    assert judged(shifted(by), "tf32", level="Numeric") == (passed, "NotNeeded")
 
 
-def test_bfloat16_never_passes_by_numbers() -> None:
-    assert judged(MANY, "bfloat16", level="Numeric") == (False, "NotNeeded")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
+def test_a_reduced_precision_passes_by_the_task_alone(precision: str) -> None:
+    assert judged(shifted(0.004), precision) == (True, "Agreed")
+    assert judged(scores(*range(10), *range(9), 0), precision) == (False, "Differed")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
+def test_a_reduced_precision_never_passes_by_numbers(precision: str) -> None:
+    assert judged(MANY, precision, level="Numeric") == (False, "NotNeeded")
+
+
+def test_a_reduced_precision_that_nothing_can_judge_is_told_what_would_let_it_pass() -> None:
+    judgement = judge("float16", Accuracy(), [MANY], [MANY], None, Settings())
+
+    assert (judgement.passed, judgement.task) == (False, "Ungated")
+    assert judgement.reason.endswith(
+        "float16 passes by numbers where accuracy.level is Numeric and a tolerance is given"
+    )
 
 
 @pytest.mark.parametrize(("minimum", "task"), [(20, "Agreed"), (21, "Ungated")])

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpi_agent.profile import HardwareClass
+from hpi_agent.profile import AcceleratorClass, HardwareClass
 from hpi_agent.select.answers import Settings
 from hpi_agent.select.candidate import Candidate
+from hpi_agent.select.device_key import DriverMatch, Granularity
 from hpi_agent.select.gate import Accuracy
 from hpi_agent.select.keys import FieldDifference, difference, leaves, nearest
 from hpi_agent.select.knowledge import Defect, Row
-from hpi_agent.select.wish import Wish
+from hpi_agent.select.wish import Wish, read_wish
 from hpi_core.digest import canonical_json, digest_of_json
 from support.key_documents import (
+    A_GPU,
+    DEVICE_RUNTIMES,
     ENGINES,
     HARDWARE,
     INSTALLATION,
+    LIMITED,
+    OF_DEVICE,
+    ON_DEVICES,
     PROFILE,
     ROW,
     a_conversion,
     a_digest,
     a_model,
     a_resolution_document,
+    a_resolution_document_of,
     an_engine_document,
+    an_installation,
 )
 
 OPENVINO, _, PADDLE = ENGINES
@@ -46,6 +56,17 @@ OTHER_HARDWARE: Final[dict[str, Any]] = {
     "threads": 5,
     "numa_nodes": 2,
     "memory_gibibytes": None,
+    "accelerator": A_GPU,
+}
+OTHER_ACCELERATORS: Final[dict[str, Any]] = {
+    "vendor": "Ascend",
+    "product": "NVIDIA A100-SXM4-80GB",
+    "compute_capability": "8.6",
+    "chip": "Ascend310P3",
+    "memory_gibibytes": 4,
+    "slice": None,
+    "driver": "550.90.07",
+    "toolkit": "12.5",
 }
 OTHER_WISHES: Final[dict[str, Any]] = {
     "backend": "openvino",
@@ -55,12 +76,18 @@ OTHER_WISHES: Final[dict[str, Any]] = {
     "run_mode": "mkldnn",
     "cache_capacity": 80,
     "conversion_allowed": False,
+    "execution_provider": "cuda",
+    "shapes": (("x", ((1,), (1,), (2,))),),
+    "workspace_mebibytes": 5,
+    "optimization_level": 5,
 }
 OTHER_CANDIDATES: Final[dict[str, Any]] = {
     "backend": "onnxruntime",
     "precision": "bfloat16",
     "threads": 2,
     "options": (("mkldnn_cache_capacity", 65),),
+    "device": "gpu",
+    "instead_of": "gpu",
 }
 OTHER_ACCURACIES: Final[dict[str, Any]] = {"level": "Task", "tolerance": 2e-3, "minimum_samples": 21}
 OTHER_ROWS: Final[dict[str, Any]] = {
@@ -68,15 +95,19 @@ OTHER_ROWS: Final[dict[str, Any]] = {
     "known": False,
     "fails_on": (),
     "defects": (Defect("paddle_mkldnn", ("3.3.2",), ("text_detection",), "it fails"),),
+    "borrowed": (),
+    "fails_with": (),
 }
 OTHER_INSTALLATIONS: Final[dict[str, Any]] = {
     "runtimes": {**INSTALLATION.runtimes, "openvino": "2026.5.0"},
     "plugin": {"variant": "hpi-cpu", "lockDigest": a_digest(9)},
     "paddle_lock": a_digest(8),
+    "device_runtimes": {"onnxruntime": "1.23.0"},
 }
 
-DOES_NOT_NAME_AN_ENGINE: Final = {"threads", "numa_nodes", "memory_gibibytes"}
-"""Threads of an engine are those of its candidate; memory and its nodes decide which engine is best, not what it is."""
+DOES_NOT_NAME_AN_ENGINE: Final = {"threads", "numa_nodes", "memory_gibibytes", "accelerator"}
+"""Threads of an engine are those of its candidate; memory and its nodes decide which engine is best, not what it is. An
+engine of the processors is the same whatever computes beside them."""
 
 
 def engine_key(candidate: Candidate = OPENVINO, **changes: Any) -> str:
@@ -90,6 +121,7 @@ def decision_key(**changes: Any) -> str:
 def test_the_table_of_changes_names_every_field() -> None:
     for kind, others in (
         (HardwareClass, OTHER_HARDWARE),
+        (AcceleratorClass, OTHER_ACCELERATORS),
         (Wish, OTHER_WISHES),
         (Candidate, OTHER_CANDIDATES),
         (Accuracy, OTHER_ACCURACIES),
@@ -109,7 +141,8 @@ def test_hardware_names_the_choice_and_its_processor_the_engine(field: str, valu
 
 @pytest.mark.parametrize(("field", "value"), OTHER_CANDIDATES.items())
 def test_every_part_of_a_candidate_names_its_engine(field: str, value: Any) -> None:
-    assert engine_key(replace(OPENVINO, **{field: value})) != engine_key()
+    # Whom the processors stand in for changes nothing of what they compute: a pipeline of theirs finds the same engine.
+    assert (engine_key(replace(OPENVINO, **{field: value})) == engine_key()) is (field == "instead_of")
 
 
 @pytest.mark.parametrize(("field", "value"), OTHER_WISHES.items())
@@ -124,7 +157,13 @@ def test_everything_that_is_asked_of_answers_names_the_choice(field: str, value:
 
 @pytest.mark.parametrize(("field", "value"), OTHER_ROWS.items())
 def test_everything_that_is_known_names_the_choice(field: str, value: Any) -> None:
-    assert decision_key(row=replace(ROW, **{field: value})) != decision_key()
+    changed = replace(ROW, **{field: value})
+
+    assert digest_of_json(a_resolution_document_of("gpu", row=changed)) != digest_of_json(
+        a_resolution_document_of("gpu")
+    )
+    # Nothing is lent to the processors, and nothing is known to fail on them alone.
+    assert (decision_key(row=changed) == decision_key()) is (field in ("borrowed", "fails_with"))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +185,11 @@ def test_what_decides_the_choice_and_no_engine_names_the_choice(changes: dict[st
 
 @pytest.mark.parametrize(("field", "value"), OTHER_INSTALLATIONS.items())
 def test_everything_that_is_installed_names_the_choice(field: str, value: Any) -> None:
-    assert decision_key(installation=replace(INSTALLATION, **{field: value})) != decision_key()
+    changed = replace(an_installation("gpu"), **{field: value})
+
+    assert digest_of_json(a_resolution_document_of("gpu", installation=changed)) != digest_of_json(
+        a_resolution_document_of("gpu")
+    )
 
 
 def test_an_engine_is_named_by_the_version_of_its_own_runtime_alone() -> None:
@@ -211,7 +254,122 @@ def test_a_conversion_names_the_engines_that_are_made_of_it_and_none_of_paddles(
 
 def test_both_documents_are_json() -> None:
     assert canonical_json(a_resolution_document())
-    assert all(canonical_json(an_engine_document(candidate)) for candidate in ENGINES)
+    assert all(canonical_json(a_resolution_document_of(device)) for device in OF_DEVICE)
+    assert all(canonical_json(an_engine_document(candidate)) for candidate in (*ENGINES, *ON_DEVICES))
+
+
+GOLDEN: Final[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[3] / "data" / "keys" / "processors.json").read_text("utf-8")
+)
+"""Documents of the processors as they were before there were accelerators: the names of what stores hold."""
+
+
+def test_the_documents_of_the_processors_are_byte_for_byte_what_they_were_before_there_were_accelerators() -> None:
+    model = a_model(conversion={"converter": "some release"})
+    wishes = {
+        "anything": {},
+        "openvino": {
+            "backend": "openvino",
+            "auto_config": False,
+            "backend_config": {"precision": "bf16", "cpu_num_threads": 2},
+        },
+        "paddle": {
+            "backend": "paddle",
+            "auto_paddle2onnx": False,
+            "backend_config": {"run_mode": "mkldnn", "mkldnn_cache_capacity": 80},
+        },
+    }
+
+    now = {
+        **{f"engine {one.name}": an_engine_document(one, model=model, granularity=LIMITED) for one in ENGINES},
+        **{
+            f"decision {name}": a_resolution_document(
+                model=replace(model, om_digest=a_digest(6)), wish=read_wish("here", settings), granularity=LIMITED
+            )
+            for name, settings in wishes.items()
+        },
+    }
+
+    assert {name: canonical_json(document) for name, document in now.items()} == {
+        name: canonical_json(document) for name, document in GOLDEN.items()
+    }
+
+
+@pytest.mark.parametrize("candidate", ON_DEVICES, ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize(("field", "value"), OTHER_ACCELERATORS.items())
+def test_every_fact_of_an_accelerator_names_its_engines_and_its_choice(
+    candidate: Candidate, field: str, value: Any
+) -> None:
+    hardware = OF_DEVICE[candidate.device]
+    assert hardware.accelerator is not None
+    other: Any = value if getattr(hardware.accelerator, field) != value else "another"
+    changed = replace(hardware, accelerator=replace(hardware.accelerator, **{field: other}))
+
+    assert engine_key(candidate, hardware=changed) != engine_key(candidate)
+    assert digest_of_json(a_resolution_document_of(candidate.device, hardware=changed)) != digest_of_json(
+        a_resolution_document_of(candidate.device)
+    )
+
+
+@pytest.mark.parametrize("candidate", ON_DEVICES, ids=lambda candidate: candidate.name)
+def test_processors_name_an_engine_of_a_gpu_only_where_it_leaves_something_to_them(candidate: Candidate) -> None:
+    hardware = replace(OF_DEVICE[candidate.device], isa_flags=("avx2",))
+
+    assert (engine_key(candidate, hardware=hardware) == engine_key(candidate)) is (candidate.backend != "onnxruntime")
+
+
+@pytest.mark.parametrize("candidate", [one for one in ON_DEVICES if one.is_compiled], ids=lambda one: one.name)
+def test_another_tensorrt_is_another_engine_whoever_compiles_with_it(candidate: Candidate) -> None:
+    newer = replace(an_installation("gpu"), device_runtimes={**DEVICE_RUNTIMES["gpu"], "tensorrt": "10.10.0"})
+
+    assert engine_key(candidate, installation=newer) != engine_key(candidate)
+
+
+def test_the_memory_that_may_be_used_names_engines_of_accelerators() -> None:
+    more = Granularity("Exact", 2**33)
+
+    assert engine_key(ON_DEVICES[0], granularity=more) != engine_key(ON_DEVICES[0])
+    assert digest_of_json(a_resolution_document_of("gpu", granularity=more)) != digest_of_json(
+        a_resolution_document_of("gpu")
+    )
+
+
+@pytest.mark.parametrize(
+    ("match", "other", "same"),
+    [
+        ("Exact", "550.54.15", True),
+        ("Exact", "550.54.14", False),
+        ("Verified", "550.90.07", True),
+        ("Verified", "551.54.15", False),
+        ("Major", "550.90.07", True),
+        ("Major", "55.54.15", False),
+    ],
+)
+def test_a_driver_counts_as_far_as_its_user_says(match: DriverMatch, other: str, same: bool) -> None:
+    granularity = Granularity(match)
+    changed = replace(OF_DEVICE["gpu"], accelerator=replace(A_GPU, driver=other))
+
+    engines = [engine_key(ON_DEVICES[0], granularity=granularity, hardware=one) for one in (OF_DEVICE["gpu"], changed)]
+    decisions = [
+        digest_of_json(a_resolution_document_of("gpu", granularity=granularity, hardware=one))
+        for one in (OF_DEVICE["gpu"], changed)
+    ]
+
+    assert (engines[0] == engines[1], decisions[0] == decisions[1]) == (same, same)
+
+
+def test_a_driver_that_nobody_knows_stays_unknown() -> None:
+    assert [Granularity(match).driver(None) for match in ("Exact", "Verified", "Major")] == [None, None, None]
+
+
+def test_an_engine_of_paddle_on_a_gpu_is_named_by_the_list_of_this_programs_own_environment() -> None:
+    on_gpu = ON_DEVICES[2]
+    ours, paddles = (
+        replace(an_installation("gpu"), **{field: OTHER_INSTALLATIONS[field]}) for field in ("plugin", "paddle_lock")
+    )
+
+    assert engine_key(on_gpu, installation=ours) != engine_key(on_gpu)
+    assert engine_key(on_gpu, installation=paddles) == engine_key(on_gpu)
 
 
 @given(documents, documents)

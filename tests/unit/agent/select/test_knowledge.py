@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
+from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +14,10 @@ import pytest
 import yaml
 
 from hpi_agent.configuration import configs_directory
-from hpi_agent.select.candidates import WAYS
-from hpi_agent.select.knowledge import Defect, Knowledge, environment_of, read_knowledge
+from hpi_agent.profile import AcceleratorClass, HardwareClass
+from hpi_agent.select.knowledge import Defect, Environment, Knowledge, Row, environment_of
+from hpi_agent.select.read_knowledge import read_knowledge
+from hpi_agent.select.ways import CPU, GPU, NPU
 from hpi_core.errors import Bug
 from support.manifests import with_value
 
@@ -23,7 +27,12 @@ SMALL: Final[dict[str, Any]] = {
     "environments": ["cpu_x64", "gpu_cuda12"],
     "letters": {"P": "paddle", "M": "paddle_mkldnn", "O": "openvino", "R": "onnxruntime"},
     "fails_on": {"m": "oneDNN", "i": "new IR"},
-    "unknown": {"x86_64": ["openvino", "onnxruntime"], "aarch64": ["onnxruntime"]},
+    "beyond": ["om"],
+    "unknown": {"x86_64": ["openvino", "onnxruntime"], "aarch64": ["onnxruntime"], "npu": ["om", "paddle"]},
+    "borrowed": [
+        {"environment": "gpu_cuda12", "from": "cpu_x64", "backends": ["paddle_mkldnn"], "reason": "it is lent"}
+    ],
+    "fails_with": {"npu": {"P": ["unwarp"]}},
     "defects": [
         {"backend": "paddle_mkldnn", "versions": ["3.3.1"], "groups": ["text_detection"], "reason": "it fails"}
     ],
@@ -89,12 +98,85 @@ def test_a_defect_counts_for_the_models_of_its_groups() -> None:
     assert found == {"det": (defect,), "unwarp": (), "another": ()}
 
 
+def processors(architecture: Any = "x86_64") -> HardwareClass:
+    return HardwareClass(architecture, None, None, (), 1, 1, None)
+
+
+def a_gpu(toolkit: str | None) -> HardwareClass:
+    return replace(processors(), accelerator=AcceleratorClass("NVIDIA", "GPU", "8.0", toolkit=toolkit))
+
+
 @pytest.mark.parametrize(
     ("architecture", "environment"), [("x86_64", "cpu_x64"), ("aarch64", "cpu_aarch64"), (None, "cpu_None")]
 )
 def test_only_x86_64_has_a_column_of_processors(architecture: str | None, environment: str) -> None:
-    assert environment_of(architecture) == environment
+    assert environment_of(processors(architecture)) == Environment(environment, architecture)
     assert (environment in the_table().environments) == (architecture == "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("toolkit", "environment"),
+    [("10.2", "gpu_cuda10"), ("11.4", "gpu_cuda11"), ("11.8", "gpu_cuda11"), ("12.0", "gpu_cuda12")],
+)
+def test_a_gpu_has_the_column_of_the_cuda_that_its_driver_serves(toolkit: str, environment: str) -> None:
+    assert environment_of(a_gpu(toolkit)) == Environment(environment, "gpu")
+
+
+@pytest.mark.parametrize("toolkit", ["13.0", "21.5"])
+def test_for_a_later_cuda_the_newest_column_stands_in_and_it_is_said(toolkit: str) -> None:
+    assert environment_of(a_gpu(toolkit)) == Environment(
+        "gpu_cuda12", "gpu", f"the driver serves CUDA {toolkit}; the table's newest column, of CUDA 12, stands in"
+    )
+
+
+def test_without_a_known_cuda_no_column_counts_and_it_is_said() -> None:
+    environment = environment_of(a_gpu(None))
+
+    assert environment.name not in the_table().environments
+    assert environment.note == "nobody knows which CUDA this driver serves, so no column of the table counts"
+
+
+def test_an_npu_has_no_column_and_an_order_of_its_own() -> None:
+    npu = replace(processors("aarch64"), accelerator=AcceleratorClass("Ascend", "Ascend310P3", chip="Ascend310P3"))
+
+    assert environment_of(npu) == Environment("npu", "npu")
+    assert the_table().row("PP-OCRv5_mobile_det", "npu", "npu") == replace(
+        the_table().row("PP-OCRv5_mobile_det", "cpu_x64", "x86_64"), order=("om", "paddle"), known=False
+    )
+
+
+def test_what_a_column_says_nothing_of_is_borrowed_from_another_and_comes_last_with_the_reason() -> None:
+    knowledge = read_knowledge(SMALL)
+
+    row = knowledge.row("det", "gpu_cuda12", "gpu")
+
+    both = read_knowledge(small_with("borrowed[0].backends", ["paddle_mkldnn", "paddle"])).row(
+        "det", "gpu_cuda12", "gpu"
+    )
+
+    assert (row.order, row.borrowed) == (("onnxruntime", "paddle"), ("paddle_mkldnn",))
+    # What the column has itself keeps its place.
+    assert both == row
+    assert row.listed == ("onnxruntime", "paddle", "paddle_mkldnn")
+    assert knowledge.notes(row, Environment("gpu_cuda12", "gpu", "it stands in")) == ("it stands in", "it is lent")
+
+
+def test_nothing_is_borrowed_where_nothing_is_known() -> None:
+    knowledge = read_knowledge(SMALL)
+
+    row = knowledge.row("another", "gpu_cuda12", "gpu")
+
+    assert row.borrowed == ()
+    assert knowledge.notes(row, Environment("gpu_cuda12", "gpu")) == ()
+
+
+def test_what_fails_with_one_device_is_known_there_alone() -> None:
+    knowledge = read_knowledge(SMALL)
+
+    found = {unknown: knowledge.row("unwarp", "cpu_x64", unknown).fails_with for unknown in ("npu", "gpu", "x86_64")}
+
+    assert found == {"npu": ("paddle",), "gpu": (), "x86_64": ()}
+    assert knowledge.row("det", "npu", "npu").fails_with == ()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +203,15 @@ def test_only_x86_64_has_a_column_of_processors(architecture: str | None, enviro
         ("defects[0].backend", "tensorrt", "defects[0].backend: 'tensorrt' is none of"),
         ("defects[0].groups", ["no_such_group"], "defects[0].groups: 'no_such_group' is none of"),
         ("defects[0].versions", "3.3.1", "defects[0].versions: must be a list of texts, got '3.3.1'"),
+        ("beyond", "om", "beyond: must be a list of texts, got 'om'"),
+        ("borrowed", {}, "borrowed: must be a list, got {}"),
+        ("borrowed[0].from", "gpu_cuda13", "borrowed[0].from: 'gpu_cuda13' is none of"),
+        ("borrowed[0].environment", "npu", "borrowed[0].environment: 'npu' is none of"),
+        ("borrowed[0].backends", ["tensorrt"], "borrowed[0].backends: 'tensorrt' is none of"),
+        ("borrowed[0].why", "", "borrowed[0]: must have exactly the keys environment, from, backends and reason"),
+        ("fails_with.tpu", {}, "fails_with.tpu: 'tpu' is none of"),
+        ("fails_with.npu.Z", [], "fails_with.npu: 'Z' is none of"),
+        ("fails_with.npu.P", ["no_such_model"], "fails_with.npu: 'no_such_model' is none of"),
         ("defects[0].why", "", "defects[0]: must have exactly the keys backend, versions, groups and reason"),
     ],
 )
@@ -186,11 +277,52 @@ def test_no_row_of_processors_names_onednn_for_a_model_that_it_cannot_run() -> N
 def test_the_shipped_order_of_an_unknown_model_names_everything_that_the_architecture_runs() -> None:
     table = the_table()
 
-    ways = {way.pseudo for way in WAYS}
+    ways = [{way.pseudo for way in ways} for ways in (CPU, GPU, NPU)]
 
     assert table.unknown["x86_64"] == ("openvino", "onnxruntime", "paddle_mkldnn", "paddle")
     assert table.unknown["aarch64"] == ("onnxruntime", "openvino", "paddle")
-    assert ways == set(table.unknown["x86_64"])
+    assert ways == [set(table.unknown[kind]) for kind in ("x86_64", "gpu", "npu")]
+
+
+def test_the_shipped_table_tries_tensorrt_under_cuda_12_exactly_where_it_lists_it_under_cuda_11() -> None:
+    table = the_table()
+
+    rows = {name: [table.row(name, f"gpu_cuda{major}", "gpu") for major in (11, 12)] for name in table.rows}
+
+    def with_tensorrt(row: Row) -> set[str]:
+        return {backend for backend in row.listed if "tensorrt" in backend}
+
+    # Three models have no row of CUDA 12 at all.
+    known = {name: pair for name, pair in rows.items() if pair[1].known}
+    assert len(known) == 284
+    assert [
+        name for name, (eleven, twelve) in known.items() if not with_tensorrt(eleven) <= with_tensorrt(twelve)
+    ] == []
+    assert rows["PP-OCRv5_mobile_det"][1].borrowed == ("paddle_tensorrt_fp16", "tensorrt_fp16")
+    assert rows["PP-OCRv5_server_det"][1].borrowed == ()
+
+
+def test_the_shipped_table_knows_what_paddle_cannot_run_on_an_npu() -> None:
+    table = the_table()
+
+    failing = [name for name in table.rows if table.row(name, "npu", "npu").fails_with == ("paddle",)]
+
+    denied = {name.lower().replace("_", "").replace("-", "") for name in paddlexs_npu_blacklist()}
+    ours = {name.lower().replace("_", "").replace("-", "") for name in failing}
+    assert ours == denied & {name.lower().replace("_", "").replace("-", "") for name in table.rows}
+    assert len(failing) == 20
+
+
+def paddlexs_npu_blacklist() -> list[str]:
+    """Return the list of the pinned PaddleX, read as text: importing it would start half of PaddleX."""
+    source = Path(str(distribution("paddlex").locate_file("paddlex/utils/custom_device_list.py"))).read_text("utf-8")
+    [found] = [
+        statement.value
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "NPU_BLACKLIST"
+    ]
+    names: list[str] = ast.literal_eval(found)
+    return names
 
 
 def test_the_shipped_table_knows_the_version_of_paddle_that_fails_on_detectors() -> None:

@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpi_agent.engines import shelf
-from hpi_agent.select.wish import CONFIG_KEYS, MAX_CACHE_CAPACITY, MAX_THREADS, WISH_KEYS, Wish, read_wish
+from hpi_agent.select.backend_config import (
+    BACKEND_DEVICES,
+    CONFIG_KEYS,
+    MAX_CACHE_CAPACITY,
+    MAX_THREADS,
+    PROVIDERS,
+    REFUSED_KEYS,
+)
+from hpi_agent.select.wish import WISH_KEYS, Wish, check_device, read_wish
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import Refused
-from hpi_core.formats import BACKENDS, Backend, Precision
+from hpi_core.formats import BACKENDS, DEVICE_KINDS, Backend, DeviceKind, Precision
 
-EVERY_BACKEND: Final = "['onnxruntime', 'openvino', 'paddle']"
+EVERY_BACKEND: Final = "['onnxruntime', 'openvino', 'paddle', 'tensorrt', 'om']"
+EVERY_RUN_MODE: Final = "['paddle', 'paddle_fp32', 'paddle_fp16', 'mkldnn', 'mkldnn_bf16', 'trt_fp32', 'trt_fp16']"
+SHAPES: Final = [[1, 3, 32, 32], [1, 3, 64, 64], [4, 3, 96, 128]]
 
 
 def refusal(settings: dict[str, Any]) -> str:
@@ -57,30 +67,34 @@ def test_settings_of_paddlex_are_read_as_a_wish(settings: dict[str, Any], wish: 
         ("paddle_fp32", "paddle", "float32"),
         ("mkldnn", "mkldnn", "float32"),
         ("mkldnn_bf16", "mkldnn", "bfloat16"),
+        ("paddle_fp16", "paddle", "float16"),
+        ("trt_fp32", "trt", "float32"),
+        ("trt_fp16", "trt", "float16"),
     ],
 )
-def test_paddles_run_modes_of_a_cpu_are_a_run_mode_and_a_precision(
-    run_mode: str, ours: str, precision: Precision
-) -> None:
+def test_paddles_run_modes_are_a_run_mode_and_a_precision(run_mode: str, ours: str, precision: Precision) -> None:
     wish = read_wish("here", with_config("paddle", run_mode=run_mode))
 
     assert wish == Wish("paddle", run_mode=ours, precision=precision)
 
 
-@pytest.mark.parametrize("run_mode", ["trt_fp32", "trt_fp16", "trt_int8", "paddle_fp16"])
-def test_a_run_mode_of_a_gpu_is_refused_as_such(run_mode: str) -> None:
-    assert refusal(with_config("paddle", run_mode=run_mode)) == (
-        "backend_config.run_mode must be one of ['paddle', 'paddle_fp32', 'mkldnn', 'mkldnn_bf16'] on a CPU, "
-        f"got {run_mode!r}; that one needs a GPU"
+def test_int8_of_paddle_is_refused_with_what_runs_a_quantized_model() -> None:
+    assert refusal(with_config("paddle", run_mode="trt_int8")) == (
+        "backend_config.run_mode must not be 'trt_int8': it needs a calibration that nobody can give here; a quantized "
+        "ONNX model runs on the backend tensorrt with precision int8"
     )
 
 
 @pytest.mark.parametrize("run_mode", ["onednn", "", 5, True, []])
 def test_a_run_mode_that_does_not_exist_is_refused(run_mode: Any) -> None:
     assert refusal(with_config("paddle", run_mode=run_mode)) == (
-        "backend_config.run_mode must be one of ['paddle', 'paddle_fp32', 'mkldnn', 'mkldnn_bf16'] on a CPU, "
-        f"got {run_mode!r}"
+        f"backend_config.run_mode must be one of {EVERY_RUN_MODE}, got {run_mode!r}"
     )
+
+
+@pytest.mark.parametrize(("written", "meant"), [("trt_fp_16", "trt_fp16"), ("mkldn", "mkldnn")])
+def test_a_mistyped_run_mode_is_refused_with_the_nearest_one(written: str, meant: str) -> None:
+    assert refusal(with_config("paddle", run_mode=written)).endswith(f"got {written!r}; did you mean {meant!r}?")
 
 
 @pytest.mark.parametrize(("written", "precision"), [("fp32", "float32"), ("bf16", "bfloat16")])
@@ -96,12 +110,106 @@ def test_a_precision_that_openvino_cannot_be_asked_for_is_refused(written: Any) 
 
 
 @pytest.mark.parametrize(
+    ("backend", "written", "precision"),
+    [
+        ("tensorrt", "fp32", "float32"),
+        ("tensorrt", "fp16", "float16"),
+        ("tensorrt", "tf32", "tf32"),
+        ("tensorrt", "bf16", "bfloat16"),
+        ("tensorrt", "int8", "int8"),
+        ("onnxruntime", "tf32", "tf32"),
+        ("onnxruntime", "fp16", "float16"),
+        ("om", "fp16", "float16"),
+        ("om", "fp32", "float32"),
+    ],
+)
+def test_backends_of_accelerators_are_asked_for_a_precision(
+    backend: Backend, written: str, precision: Precision
+) -> None:
+    assert read_wish("here", with_config(backend, precision=written)) == Wish(backend, precision=precision)
+
+
+def test_a_precision_in_other_letters_is_refused_with_the_right_ones() -> None:
+    assert refusal(with_config("tensorrt", precision="FP16")).endswith("got 'FP16'; did you mean 'fp16'?")
+
+
+@pytest.mark.parametrize(("backend", "key"), [("tensorrt", "dynamic_shapes"), ("paddle", "trt_dynamic_shapes")])
+def test_shapes_to_compile_for_are_read_and_checked(backend: Backend, key: str) -> None:
+    wish = read_wish("here", with_config(backend, **{key: {"y": [[1, 2]] * 3, "x": SHAPES}}))
+
+    x = ((1, 3, 32, 32), (1, 3, 64, 64), (4, 3, 96, 128))
+    assert wish == Wish(backend, shapes=(("x", x), ("y", ((1, 2),) * 3)))
+    assert refusal(with_config(backend, **{key: {"x": SHAPES[:2]}})).startswith(
+        f"backend_config.{key}.x: must be three shapes: smallest, usual, largest, got"
+    )
+
+
+@pytest.mark.parametrize(("backend", "key"), [("tensorrt", "use_dynamic_shapes"), ("paddle", "trt_use_dynamic_shapes")])
+def test_engines_are_always_compiled_for_ranges_of_shapes(backend: Backend, key: str) -> None:
+    assert read_wish("here", with_config(backend, **{key: True})) == Wish(backend)
+    assert refusal(with_config(backend, **{key: False})) == (
+        f"backend_config.{key} must be true, got False: engines are compiled for ranges of shapes; one shape given "
+        "three times is a fixed one"
+    )
+
+
+def test_shapes_for_tensorrt_belong_to_no_other_run_mode_of_paddle() -> None:
+    config = {"trt_dynamic_shapes": {"x": SHAPES}}
+
+    assert read_wish("here", with_config("paddle", run_mode="trt_fp16", **config)).shapes is not None
+    assert refusal(with_config("paddle", run_mode="paddle", **config)) == (
+        "backend_config.trt_dynamic_shapes belongs to the run modes trt_fp32 and trt_fp16; take the key out"
+    )
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED_KEYS))
+def test_a_key_of_paddlex_that_changes_nothing_here_is_refused_with_the_reason(key: str) -> None:
+    assert refusal(with_config("paddle", **{key: True})) == (
+        f"backend_config.{key} must not be set: {REFUSED_KEYS[key]}; take the key out"
+    )
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_onnxruntime_is_asked_for_an_execution_provider(provider: str) -> None:
+    assert read_wish("here", with_config("onnxruntime", execution_provider=provider)) == Wish(
+        "onnxruntime", execution_provider=provider
+    )
+
+
+def test_an_execution_provider_that_is_not_known_is_refused_with_the_nearest_one() -> None:
+    assert refusal(with_config("onnxruntime", execution_provider="TensorRT")).startswith(
+        "backend_config.execution_provider must be one of ['cuda', 'tensorrt'], got 'TensorRT'"
+    )
+
+
+def test_the_cuda_provider_computes_in_no_float16_of_its_own() -> None:
+    assert "set execution_provider to 'tensorrt'" in refusal(
+        with_config("onnxruntime", execution_provider="cuda", precision="fp16")
+    )
+    assert read_wish("here", with_config("onnxruntime", execution_provider="tensorrt", precision="fp16")).precision
+
+
+@pytest.mark.parametrize(
+    ("key", "smallest", "largest"), [("optimization_level", 0, 5), ("workspace_mebibytes", 1, 2**20)]
+)
+def test_the_compiler_of_tensorrt_has_settings_with_bounds(key: str, smallest: int, largest: int) -> None:
+    for value in (smallest, largest):
+        assert getattr(read_wish("here", with_config("tensorrt", **{key: value})), key) == value
+    for bad in (smallest - 1, largest + 1, True, "3"):
+        assert refusal(with_config("tensorrt", **{key: bad})) == (
+            f"backend_config.{key} must be a whole number from {smallest} to {largest}, got {bad!r}"
+        )
+
+
+@pytest.mark.parametrize(
     ("key", "value", "owner"),
     [
         ("cpu_threads", 2, "paddle"),
         ("run_mode", "mkldnn", "paddle"),
         ("mkldnn_cache_capacity", 64, "paddle"),
-        ("precision", "bf16", "openvino"),
+        ("dynamic_shapes", {"x": SHAPES}, "tensorrt"),
+        ("optimization_level", 3, "tensorrt"),
+        ("execution_provider", "cuda", "onnxruntime"),
     ],
 )
 @pytest.mark.parametrize("backend", [None, *BACKENDS])
@@ -165,7 +273,7 @@ def test_an_unknown_backend_setting_is_refused_with_the_nearest_known_one(key: s
     ("backend", "ending"),
     [
         ("openvin", "got 'openvin'; did you mean 'openvino'?"),
-        ("tensorrt", "got 'tensorrt'"),
+        ("tensort", "got 'tensort'; did you mean 'tensorrt'?"),
         (5, "got 5"),
         ([], "got []"),
     ],
@@ -229,15 +337,22 @@ def test_two_wishes_that_differ_have_two_json_forms() -> None:
         "cpu_threads": 3,
         "run_mode": "mkldnn",
         "mkldnn_cache_capacity": 65,
-        "precision": "bf16",
+        "trt_dynamic_shapes": {"x": SHAPES},
+        "trt_use_dynamic_shapes": None,
+        "precision": "fp16",
+        "dynamic_shapes": {"x": SHAPES},
+        "use_dynamic_shapes": None,
+        "execution_provider": "cuda",
+        "workspace_mebibytes": 5,
+        "optimization_level": 5,
     }
-    owners = {key: owners[-1] for key, owners in CONFIG_KEYS.items()}
+    owners = {key: owners[-1] for key, owners in CONFIG_KEYS.items() if values[key] is not None}
     wishes = [
         Wish(),
         *(Wish(backend) for backend in BACKENDS),
         Wish("paddle", exactly=True),
         Wish(conversion_allowed=False),
-        *(read_wish("here", with_config(owners[key], **{key: value})) for key, value in values.items()),
+        *(read_wish("here", with_config(owner, **{key: values[key]})) for key, owner in owners.items()),
     ]
 
     digests = {digest_of_json(wish.to_json()) for wish in wishes}
@@ -248,3 +363,70 @@ def test_two_wishes_that_differ_have_two_json_forms() -> None:
 
 def test_the_shelf_hands_on_what_it_was_once_the_home_of() -> None:
     assert (shelf.Wish, shelf.read_wish) == (Wish, read_wish)
+
+
+def device_refusal(wish: Wish, device: DeviceKind, *, fallback_allowed: bool = True) -> str | None:
+    """Return why a device cannot honour a wish, or None."""
+    try:
+        check_device("here", wish, device, fallback_allowed=fallback_allowed)
+    except Refused as refused:
+        return str(refused)
+    return None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("device", DEVICE_KINDS)
+def test_a_backend_is_refused_on_a_device_that_it_does_not_have(backend: Backend, device: DeviceKind) -> None:
+    refused = device_refusal(Wish(backend), device, fallback_allowed=False)
+
+    assert (refused is None) is (device in BACKEND_DEVICES[backend])
+    assert refused is None or f"the backend {backend} needs the device {BACKEND_DEVICES[backend][0]}" in refused
+
+
+def test_the_refusal_of_a_device_names_what_to_write() -> None:
+    assert device_refusal(Wish("tensorrt"), "cpu") == (
+        "here: the backend tensorrt needs the device gpu, and the device is cpu; set spec.inference.device to gpu:0, "
+        "or take it out"
+    )
+
+
+def test_onnxruntime_with_an_npu_computes_on_the_processors_where_falling_back_is_allowed() -> None:
+    assert device_refusal(Wish("onnxruntime"), "npu") is None
+    assert device_refusal(Wish("onnxruntime", exactly=True), "npu") is None
+    assert device_refusal(Wish("onnxruntime"), "npu", fallback_allowed=False) is not None
+    assert device_refusal(Wish("openvino"), "npu") is not None
+
+
+@pytest.mark.parametrize(
+    ("wish", "device", "what"),
+    [
+        (Wish("paddle", run_mode="mkldnn"), "gpu", "run mode mkldnn needs the device cpu"),
+        (Wish("paddle", run_mode="trt"), "cpu", "run mode trt needs the device gpu"),
+        (Wish("paddle", run_mode="trt"), "npu", "run mode trt needs the device gpu"),
+        (Wish("paddle", precision="float16", run_mode="paddle"), "cpu", "precision float16 of paddle needs the device"),
+        (Wish("onnxruntime", precision="tf32"), "cpu", "precision tf32 of onnxruntime needs the device gpu"),
+        (Wish("onnxruntime", execution_provider="cuda"), "cpu", "execution provider cuda needs the device gpu"),
+        (Wish("paddle", shapes=()), "cpu", "compilation for dynamic shapes needs the device gpu"),
+        (Wish("paddle", cache_capacity=64), "gpu", "mkldnn_cache_capacity needs the device cpu"),
+    ],
+)
+def test_a_setting_of_another_device_is_refused_with_the_device_it_needs(
+    wish: Wish, device: DeviceKind, what: str
+) -> None:
+    assert what in str(device_refusal(wish, device))
+
+
+def test_what_is_left_open_is_honoured_by_every_device() -> None:
+    assert [device_refusal(Wish(threads=2), device) for device in DEVICE_KINDS] == [None, None, None]
+
+
+def test_a_wish_without_what_came_later_has_the_json_form_that_it_always_had() -> None:
+    assert list(Wish().to_json()) == [
+        "backend",
+        "exactly",
+        "threads",
+        "precision",
+        "runMode",
+        "cacheCapacity",
+        "conversionAllowed",
+    ]
