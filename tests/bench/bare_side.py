@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from bench.bare_session import Run, open_session
 from bench.recording import Call, read_calls
-from hpi_agent.building.trial_process import BUILT_FILE, MAX_BUILT_BYTES
+from hpi_agent.building.placement import BUILT_FILE, MAX_BUILT_BYTES
 from hpi_agent.select.candidate import Candidate
 from hpi_agent.store.directory import Store
 

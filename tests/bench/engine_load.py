@@ -22,10 +22,10 @@ from bench.bare_session import BARE
 from bench.machine import describe_machine, machine_facts, verdict
 from hpi_agent.building.model_directories import assemble_models
 from hpi_agent.building.pipeline import read_plan
+from hpi_agent.building.placement import BUILT_FILE
 from hpi_agent.building.resolution import Resolution, resolve_plan
 from hpi_agent.building.site import read_site
 from hpi_agent.building.trial import Bounds, Trial
-from hpi_agent.building.trial_process import BUILT_FILE
 from hpi_agent.configuration import configs_directory
 from hpi_agent.discovery import cpu_allowance
 from hpi_agent.processes.quiet import QuietWatch
@@ -74,7 +74,7 @@ def publish(resolution: Resolution, candidate: Candidate) -> dict[str, Any]:
     key, path = resolution.engine_key(candidate), resolution.model_path(candidate)
 
     def write(directory: Path) -> None:
-        trial = Trial.start(candidate, path, None, BUILD)
+        trial = Trial.start(candidate, path, None, BUILD, resolution.placement(candidate))
         try:
             built = trial.build()
         finally:

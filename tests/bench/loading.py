@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.bare_session import deserialise, warm_up
-from hpi_agent.building.trial_process import BUILT_FILE, MAX_BUILT_BYTES, engine_request
+from hpi_agent.building.placement import BUILT_FILE, MAX_BUILT_BYTES, Placement, engine_request
 from hpi_agent.engines.registry import load_engine
 from hpi_agent.select.candidate import Candidate
 from hpi_agent.store.directory import Store
@@ -34,7 +34,7 @@ def load_from_store(store: Path, key: str, candidate: Candidate, model_path: Pat
     with entry:
         built = entry.read(BUILT_FILE, MAX_BUILT_BYTES)
         verified = time.perf_counter()
-        engine = load_engine(engine_request(candidate, model_path, None, built))
+        engine = load_engine(engine_request(candidate, model_path, None, Placement(), built))
         loaded = time.perf_counter()
         engine.close()
     return {"verify": verified - started, "load": loaded - verified}

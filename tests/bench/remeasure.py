@@ -112,9 +112,10 @@ def remeasure(resolution: Resolution, decision: Decision, bounds: Bounds, rounds
 
 def _loaded(stack: ExitStack, resolution: Resolution, outcome: Outcome, bounds: Bounds) -> Trial:
     candidate = outcome.candidate
-    trial = Trial.start(candidate, resolution.model_path(candidate), resolution.site.interpreter, bounds)
+    path, interpreter = resolution.model_path(candidate), resolution.site.interpreter_of(candidate)
+    trial = Trial.start(candidate, path, interpreter, bounds, resolution.placement(candidate))
     stack.callback(trial.close)
-    trial.load(resolution.site.store.root, None if candidate.backend == "paddle" else outcome.engine_key)
+    trial.load(resolution.site.store.root, outcome.engine_key if candidate.has_built_form else None)
     return trial
 
 

@@ -24,7 +24,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from hpi_agent.building.trial_process import BUILT_FILE
+from hpi_agent.building.placement import BUILT_FILE
 from hpi_agent.engines.base import EngineRequest
 from hpi_agent.engines.registry import build_engine
 from hpi_agent.processes.process_tree import read_stat

@@ -47,9 +47,9 @@ def model_directory(store: Path, tmp_path: Path) -> Path:
 
 REFUSED = {
     "an unknown field": (sample_manifest(replica=2), "spec.replica: is not a known field; did you mean 'replicas'?"),
-    "an unknown backend": (on_backend("openvin"), "['onnxruntime', 'openvino', 'paddle'], got 'openvin'"),
-    "a backend of another release": (on_backend("tensorrt"), "must be one of ['onnxruntime', 'openvino', 'paddle']"),
-    "a device that is not here": (sample_manifest(inference={"device": "gpu:0"}), "must be 'cpu' in this release"),
+    "an unknown backend": (on_backend("openvin"), "'paddle', 'tensorrt', 'om'], got 'openvin'"),
+    "a backend of another device": (on_backend("tensorrt"), "tensorrt needs the device gpu, and the device is cpu"),
+    "several devices": (sample_manifest(inference={"device": "gpu:0,1"}), "must be one device, got 'gpu:0,1'"),
     "an engine of PaddleX's": (sample_manifest(inference={"useHpip": False}), "spec.inference.useHpip"),
     "no YAML": ("a: [", "cannot be read as YAML"),
 }
@@ -63,6 +63,15 @@ def test_a_manifest_that_cannot_be_honoured_ends_with_2_and_says_why(
 
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("device", ["gpu:63", "npu:63"])
+def test_a_device_that_this_machine_has_not_is_refused_by_name_with_what_was_found(store: Path, device: str) -> None:
+    done = serve(sample_manifest(inference={"device": device}), store)
+
+    assert done.returncode == 1, done.stderr
+    assert f"this machine has no device {device}; found: " in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -209,7 +209,7 @@ def test_an_inference_yml_may_hold_plain_data_alone(tmp_path: Path) -> None:
     print(load_model_config(cache))
     """
     )
-    assert succeed(program, tmp_path).splitlines() == ["ConstructorError", "{'Global': {'model_name': 'm'}}"]
+    assert succeed(program, tmp_path).splitlines() == ["SourceFailed", "{'Global': {'model_name': 'm'}}"]
 
 
 def test_a_font_that_is_not_there_stops_the_start_and_not_a_request(tmp_path: Path) -> None:

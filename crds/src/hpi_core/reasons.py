@@ -88,6 +88,11 @@ REASONS: Final = _reasons(
         "Look in the object's managedFields for the writer that the message names, and stop it.",
     ),
     (
+        "ObjectRefused",
+        "The API server, or an admission rule of the cluster, does not take an object that the pipeline needs.",
+        "Read the message: a quota, a policy, or a field that cannot be changed.",
+    ),
+    (
         "NamespaceTerminating",
         "The namespace is being deleted; nothing new can be made in it.",
         "Nothing; the objects go with it.",

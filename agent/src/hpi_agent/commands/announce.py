@@ -70,9 +70,12 @@ class Announcer:
         from rich.console import Console
         from rich.table import Table
 
+        from hpi_agent.commands.build_display import PIPE_WIDTH
+
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("MODEL", "ENGINE", "DEVICE", "PRECISION", "THREADS", "LOADED IN", "WHY"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading in ("THREADS", "LOADED IN") else "left")
+            justify: Any = "right" if heading in ("THREADS", "LOADED IN") else "left"
+            table.add_column(heading, no_wrap=heading != "WHY", justify=justify)
         for model in facts["models"]:
             engine = f"{model['engine']} {model['version'].split('-')[0]}"
             loaded = f"{model['loadSeconds'] * 1e3:.0f} ms"
@@ -80,7 +83,7 @@ class Announcer:
             row = (model["name"], engine, device, model["precision"], str(model["threads"]), loaded, model["reason"])
             table.add_row(*row)
         # A pipe has no width; a table cut to 80 columns would lose what it is for.
-        console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
+        console = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
         console.print(table)
 
     def _show_engines(self, facts: dict[str, Any]) -> None:
