@@ -20,6 +20,7 @@ from hpi_agent.building.site import Site, read_site
 from hpi_agent.building.trial import Bounds
 from hpi_agent.discovery import cpu_allowance, detect
 from hpi_agent.engines.base import Device
+from hpi_agent.models.official import official_model
 from hpi_agent.models.sources.settings import SourceSettings
 from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.effective import Effective, effective
@@ -67,7 +68,7 @@ def read_plan(text: str, where: str) -> tuple[HPIPipeline, Effective]:
         InvalidManifest: The manifest does not say what it must.
     """
     manifest = read_pipeline(text, where)
-    return manifest, effective(manifest, paddlex.registry_config)
+    return manifest, effective(manifest, paddlex.registry_config, official_model)
 
 
 def build_pipeline(text: str, where: str, settings: BuildSettings, say: Say) -> tuple[Decision, ...]:

@@ -120,11 +120,12 @@ def _absolute(folder: Path | None) -> str | None:
 
 def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any) -> int:
     from hpi_agent.commands.announce import Announcer
+    from hpi_agent.models.official import official_model
     from hpi_agent.pipelines import paddlex
     from hpi_agent.pipelines.effective import effective
     from hpi_agent.serve.server import Address, Setup, bind, run_server
 
-    plan = effective(manifest, paddlex.registry_config)
+    plan = effective(manifest, paddlex.registry_config, official_model)
     listening = bind(Address(arguments.host, arguments.port))
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

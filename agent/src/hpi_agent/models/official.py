@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -57,6 +58,31 @@ def official_source(name: str, model_format: ModelFormat, models: OfficialModels
     if name in models.hub:
         return f"{hub}://{models.owner}/{name}"
     return models.archive.replace(NAME, name) if name in models.archives else None
+
+
+FORMATS: Final[dict[str, tuple[ModelFormat, ...]]] = {
+    "Auto": ("onnx", "paddle"),
+    "ONNX": ("onnx",),
+    "Paddle": ("paddle",),
+}
+"""Formats to look for, by the manifest's word. An official ONNX file comes first: it needs no conversion."""
+
+
+def official_model(name: str, wanted_format: str) -> str | None:
+    """Return the source of PaddleX's official model of a name, or None where there is none in that format.
+
+    Args:
+        name: PaddleX's name of the model.
+        wanted_format: The manifest's word: `Auto`, `ONNX`, `Paddle` or `OM`.
+    """
+    models = _own_table()
+    found = (official_source(name, one, models) for one in FORMATS.get(wanted_format, ()))
+    return next((source for source in found if source is not None), None)
+
+
+@cache
+def _own_table() -> OfficialModels:
+    return read_official_models()
 
 
 def read_official_models(path: Path | None = None) -> OfficialModels:

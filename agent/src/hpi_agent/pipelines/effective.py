@@ -23,6 +23,7 @@ from hpi_agent.pipelines.ocr_config import (
     switched_off_by,
     walk_models,
 )
+from hpi_agent.pipelines.serving_settings import serving_problems
 from hpi_agent.select.wish import check_device, read_wish
 from hpi_core.api.v1alpha1.pipeline import (
     CLUSTER_ONLY,
@@ -85,28 +86,43 @@ class Effective:
         return config
 
 
-def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None]) -> Effective:
+OfficialModel = Callable[[str, str], "str | None"]
+"""Returns the source of PaddleX's official model of a name in a format of the manifest's words, or None."""
+
+
+def effective(
+    manifest: HPIPipeline,
+    registry: Callable[[str], JsonObject | None],
+    official: OfficialModel = lambda name, wanted_format: None,
+) -> Effective:
     """Return what one machine runs for a manifest.
 
     Args:
         manifest: A checked manifest.
         registry: Returns the YAML of a pipeline of PaddleX's registry by name, or None.
+        official: Where a model comes from that has no source; without it such a model is refused.
 
     Raises:
         InvalidManifest: A setting would change the answer and cannot be honoured here; every problem is listed.
     """
     spec = manifest.spec
     where = f"HPIPipeline {manifest.metadata.name}"
-    problems = [*inference_problems(spec.inference, "spec.inference"), *build_problems(spec.build)]
+    problems = [
+        *inference_problems(spec.inference, "spec.inference"),
+        *build_problems(spec.build),
+        *serving_problems(spec),
+    ]
     device = device_or_problem(spec.inference.device, "spec.inference.device", problems)
     not_applicable = tuple(_not_applicable(manifest))
     if spec.module is not None:
-        problems += _module_problems(spec.module.model)
-        _raise(where, problems)
         source = spec.module.model
+        address = source.source or official(source.name, source.format)
+        if address is None:
+            problems.append(_without_source("spec.module.model", source.name, source.format))
+        _raise(where, problems)
         settings = hpi_settings(spec.inference) or {}
         use = ModelUse(
-            spec.module.name, source.name, source.source or "", source.digest, settings, {}, source.format, alone=True
+            spec.module.name, source.name, address or "", source.digest, settings, {}, source.format, alone=True
         )
         use = _with_access(use, source)
         _raise(where, list(_wish_problems((use,), device, spec.build)))
@@ -127,7 +143,7 @@ def effective(manifest: HPIPipeline, registry: Callable[[str], JsonObject | None
     problems += find_unknown(config)
     problems += find_missing(config)
     _raise(where, problems)
-    models = tuple(_models(config, spec, problems))
+    models = tuple(_models(config, spec, official, problems))
     problems += _wish_problems(models, device, spec.build)
     _raise(where, problems)
     return Effective(
@@ -156,9 +172,9 @@ def _not_applicable(manifest: HPIPipeline) -> Iterator[str]:
         yield "metadata.namespace"
 
 
-def _module_problems(model: ModelSource) -> Iterator[str]:
-    if model.source is None:
-        yield "spec.module.model.source: is required: model hubs are served by a later release"
+def _without_source(place: str, name: str, wanted_format: str) -> str:
+    wanted = "" if wanted_format == "Auto" else f" in the format {wanted_format}"
+    return f"{place}.source: must be set: PaddleX has no official model {name!r}{wanted} that this release can run"
 
 
 def _base_config(
@@ -212,7 +228,7 @@ def _apply_module(config: JsonObject, module: Module, where: str) -> Iterator[st
         target["hpi_config"] = settings
 
 
-def _models(config: JsonObject, spec: PipelineSpec, problems: list[str]) -> Iterator[ModelUse]:
+def _models(config: JsonObject, spec: PipelineSpec, official: OfficialModel, problems: list[str]) -> Iterator[ModelUse]:
     given = {module.path: module.model for module in spec.modules if module.model is not None}
     for path, tree in walk_models(config):
         if switched_off_by(config, path) is not None:
@@ -230,11 +246,12 @@ def _models(config: JsonObject, spec: PipelineSpec, problems: list[str]) -> Iter
         source = model.source if model is not None and model.source is not None else None
         if source is None and directory is not None:
             source = f"file://{quote(directory)}"
+        wanted_format = "Auto" if model is None else model.format
         if source is None:
-            problems.append(
-                f"config {path}: the model {tree['model_name']!r} has no source, and model hubs come with a later "
-                f"release; give it one: spec.modules: [{{path: {path}, model: {{name: …, source: …}}}}]"
-            )
+            source = official(tree["model_name"], wanted_format)
+        if source is None:
+            place = f"spec.modules[path={path}].model"
+            problems.append(_without_source(place, tree["model_name"], wanted_format))
             continue
         settings = inherited_settings(config, path, hpi_settings(spec.inference))
         if model is None:

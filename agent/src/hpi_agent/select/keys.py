@@ -21,7 +21,7 @@ from hpi_agent.select.wish import Wish
 from hpi_core.formats import ModelFormat
 
 ENGINE_FORMAT: Final = 1
-RESOLUTION_FORMAT: Final = 1
+RESOLUTION_FORMAT: Final = 2
 """Raised when a document means something else than before, or candidates are made, judged or chosen otherwise."""
 
 Document = dict[str, Any]

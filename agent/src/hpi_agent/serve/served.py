@@ -15,6 +15,7 @@ from hpi_agent.building.model_directories import Say, assemble_models, tell_nobo
 from hpi_agent.building.site import read_site
 from hpi_agent.engines.shelf import Choice, Chooser, Shelf, Shelved
 from hpi_agent.models.assemble import AssembledModel
+from hpi_agent.models.official import official_model
 from hpi_agent.models.sources.settings import SourceSettings
 from hpi_agent.pipelines import paddlex
 from hpi_agent.pipelines.canary import prove_engine, prove_ocr
@@ -139,7 +140,7 @@ def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
     """
     clock = _Clock()
     manifest = read_pipeline(start.manifest_text, start.where)
-    plan = effective(manifest, paddlex.registry_config)
+    plan = effective(manifest, paddlex.registry_config, official_model)
     store = Store(start.store_root)
     # Before a model is fetched or a runtime loaded: a device that is not there ends the start at once, and which device
     # a runtime sees is decided when it is loaded.

@@ -11,6 +11,7 @@ import yaml
 
 from hpi_agent.configuration import configs_directory
 from hpi_agent.engines.base import CPU, Device
+from hpi_agent.models.official import official_model
 from hpi_agent.pipelines.effective import Effective, ModelUse, effective, inherited_settings
 from hpi_agent.pipelines.ocr_config import KNOWN_KEYS, SWITCHES
 from hpi_agent.pipelines.paddlex import registry_config
@@ -173,9 +174,49 @@ def test_a_single_module_is_one_model_without_a_pipeline() -> None:
     assert (plan.models, plan.pipeline_name, plan.config) == ((use,), None, {})
 
 
-def test_a_single_module_without_a_source_is_refused() -> None:
+def test_a_single_module_without_a_source_that_is_no_official_model_is_refused() -> None:
+    name = a_single_module()["spec"]["module"]["model"]["name"]
+
     assert problems_of(a_single_module(source=...)) == [
-        "spec.module.model.source: is required: model hubs are served by a later release"
+        f"spec.module.model.source: must be set: PaddleX has no official model {name!r} that this release can run"
+    ]
+
+
+def test_a_model_without_a_source_is_the_official_one_of_its_name() -> None:
+    plan = effective(checked(an_ocr_pipeline(config=..., modules=..., pipeline="OCR")), registry_config, official_model)
+
+    assert {use.path: use.source for use in plan.models}[RECOGNITION] == "hf://PaddlePaddle/PP-OCRv6_medium_rec_onnx"
+    assert {use.path for use in plan.models} == ALL_FIVE
+
+
+@pytest.mark.parametrize(
+    ("serving", "problem"),
+    [
+        ({"tls": {"secretRef": {"name": "a"}}}, "spec.serving.tls: this release serves plain HTTP"),
+        (
+            {"auth": {"type": "BearerToken", "tokensSecretRef": {"name": "a"}}},
+            "spec.serving.auth.type: this release lets",
+        ),
+        ({"protocols": ["OpenInferenceGRPC"]}, "spec.serving.protocols: this release does not speak OpenInferenceGRPC"),
+        ({"queue": {"priorities": [{"name": "fast"}]}}, "spec.serving.queue: this release has one queue for all"),
+        ({"queue": {"tenants": {}}}, "spec.serving.queue: this release has one queue for all"),
+        (
+            {"urlInputs": {"allowedHosts": ["a.example"]}},
+            "spec.serving.urlInputs.allowedHosts: this release fetches no",
+        ),
+    ],
+)
+def test_a_setting_of_serving_that_this_release_does_not_honour_is_refused(serving: Document, problem: str) -> None:
+    [told] = problems_of(with_value(an_ocr_pipeline(), "spec.serving", serving))
+
+    assert told.startswith(problem)
+
+
+def test_a_licence_is_refused_because_no_plugin_of_this_release_needs_one() -> None:
+    licence = {"serialNumbersSecretRef": {"name": "a"}}
+
+    assert problems_of(with_value(an_ocr_pipeline(), "spec.license", licence)) == [
+        "spec.license: no plugin of this release needs a licence; take it out"
     ]
 
 
@@ -531,9 +572,9 @@ def test_a_registry_pipeline_names_every_model_that_needs_a_source() -> None:
     problems = problems_of(an_ocr_pipeline(config=..., modules=..., pipeline="OCR"))
 
     assert [problem.split(":")[0] for problem in problems] == [
-        f"config {path}" for path in (DOCUMENT_ORIENTATION, UNWARPING, DETECTION, ORIENTATION, RECOGNITION)
+        f"spec.modules[path={path}].model.source"
+        for path in (DOCUMENT_ORIENTATION, UNWARPING, DETECTION, ORIENTATION, RECOGNITION)
     ]
-    assert all(f"give it one: spec.modules: [{{path: {problem.split(':')[0][7:]}, " in problem for problem in problems)
 
 
 def test_a_registry_pipeline_with_a_source_for_every_model_is_served() -> None:

@@ -91,8 +91,8 @@ def test_float32_and_tf32_have_a_tolerance_and_a_given_one_wins() -> None:
 
 
 @pytest.mark.parametrize(("by", "passed"), [(0.9e-4 * 0.9, True), (1.1e-4 * 0.9, False)])
-def test_float32_passes_up_to_its_tolerance(by: float, passed: bool) -> None:
-    assert judged(shifted(by)) == (passed, "Agreed")
+def test_float32_passes_by_numbers_up_to_its_tolerance(by: float, passed: bool) -> None:
+    assert judged(shifted(by), level="Numeric") == (passed, "NotNeeded")
 
 
 @pytest.mark.parametrize(("by", "passed"), [(1.9e-3 * 0.9, True), (2.1e-3 * 0.9, False)])
@@ -131,6 +131,28 @@ def test_without_a_family_only_the_numbers_count() -> None:
     judgement = judge("float32", Accuracy(), [MANY], [MANY], None, Settings())
 
     assert (judgement.passed, judgement.task) == (True, "Ungated")
+
+
+@pytest.mark.parametrize(("by", "passed"), [(0.00089, True), (0.00091, False)])
+def test_float32_beyond_its_tolerance_passes_up_to_ten_times_of_it_where_every_answer_agrees(
+    by: float, passed: bool
+) -> None:
+    assert judged(shifted(by)) == (passed, "Agreed")
+    assert judged(shifted(by), level="Numeric") == (False, "NotNeeded")
+    assert judged(shifted(by), minimum_samples=21) == (False, "Ungated")
+    assert judged(shifted(by), tolerance=1e-4) == (False, "Agreed")
+
+
+def test_float32_beyond_its_tolerance_does_not_pass_where_an_answer_differs() -> None:
+    tie = np.full((20, 10), 0.1, np.float32)
+    answer, reference = tie.copy(), tie.copy()
+    answer[:, 3], reference[:, 4] = 0.10005, 0.10005
+
+    judgement = judge(
+        "float32", Accuracy(), [{"scores": answer}], [{"scores": reference}], "classification", Settings()
+    )
+
+    assert (judgement.passed, judgement.task) == (False, "Differed")
 
 
 def test_a_tolerance_of_the_users_admits_what_the_default_refuses() -> None:

@@ -15,8 +15,9 @@ class Accuracy(ApiModel):
 
     level: Literal["Auto", "Numeric", "Task"] = "Auto"
     """Numeric: every output tensor within the tolerance. Task: the model family's own answers (texts, classes, boxes)
-    agree, and reduced precisions are tried. Auto: Numeric for float32 and TF32; a reduced precision that the settings
-    or the knowledge table name passes by Task."""
+    agree, and reduced precisions are tried. Auto: Numeric for float32 and TF32, where float32 up to ten times beyond
+    its tolerance passes when every answer agrees; a reduced precision that the settings or the knowledge table name
+    passes by Task."""
 
     tolerance_parts_per_million: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Largest allowed max |answer - reference| / max |reference| of an output tensor. Absent: that of the precision,

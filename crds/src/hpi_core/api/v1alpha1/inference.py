@@ -23,8 +23,9 @@ class HpiConfig(ApiModel):
 
     backend_config: Annotated[JsonObject, Opaque()] | None = None
     """Settings of the backend with PaddleX's own keys: `cpu_num_threads` for every backend; `cpu_threads`, `run_mode`,
-    `mkldnn_cache_capacity` and the `trt_` keys for `paddle`; `precision` for `openvino` (fp32, bf16) and `tensorrt`
-    (fp32, fp16); `dynamic_shapes` for `tensorrt`."""
+    `mkldnn_cache_capacity` and the `trt_` keys for `paddle`; `precision` for every other backend (fp32, and of tf32,
+    bf16, fp16 and int8 what it has); `dynamic_shapes`, `workspace_mebibytes` and `optimization_level` for `tensorrt`;
+    `execution_provider` for `onnxruntime`."""
 
     # The generator of aliases would write autoPaddle2Onnx.
     auto_paddle2onnx: bool | None = Field(default=None, alias="autoPaddle2onnx")
