@@ -245,8 +245,8 @@ def test_a_cluster_of_played_nodes_and_pods_comes_to_rest(binaries: Binaries, tm
             last = max(call.received_at for call in writes if call.user != SERVER)
             return sum(call.user == SERVER and call.received_at > last for call in writes)
 
-        # The API server renews a Lease of its own every ten seconds, as a kubelet would; an event of the controllers may
-        # come late, a heartbeat would come in between again and again.
+        # The API server renews a Lease of its own every ten seconds, as a kubelet would. An event of the controllers
+        # may come late; a heartbeat would come in between again and again.
         eventually(lambda: renewals_since_the_last_write() >= 3, seconds=180)
 
 

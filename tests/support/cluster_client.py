@@ -50,6 +50,7 @@ class ClusterClient:
         *,
         agent: str = "hpi-tests",
         url: str | None = None,
+        token: str | None = None,
     ) -> None:
         """Prepare.
 
@@ -58,17 +59,22 @@ class ClusterClient:
             user: Who asks. None: the admin.
             agent: What this calls itself; the audit log has it.
             url: Where it asks: a proxy's. None: the API server itself.
+            token: What it shows in place of a certificate; then nobody is named by `user`.
         """
         self._streams: set[httpx2.Response] = set()
-        client = user or cluster.admin
         context = ssl.create_default_context(cafile=str(cluster.authority))
-        context.load_cert_chain(client.pair.certificate, client.pair.key)
+        headers = {"User-Agent": agent}
+        if token is None:
+            client = user or cluster.admin
+            context.load_cert_chain(client.pair.certificate, client.pair.key)
+        else:
+            headers["Authorization"] = f"Bearer {token}"
         self._http = httpx2.Client(
             base_url=url or cluster.url,
             verify=context,
             trust_env=False,
             timeout=SECONDS,
-            headers={"User-Agent": agent},
+            headers=headers,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=50),
         )
 

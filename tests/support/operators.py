@@ -1,11 +1,11 @@
 """`hpi-operator run` as a process of its own against a control plane: started, watched, stopped or killed.
 
-    install_operator(cluster)                                    # namespace, account, exactly the rights of rights.py
-    with OperatorProcess(cluster) as operator:
-        operator.wait_until_leading()
-        …
-        operator.metrics()["hpi_operator_leader"]                # of the process, by name and labels
-        operator.kill()                                          # SIGKILL, as a node that dies does it
+install_operator(cluster)                                    # namespace, account, exactly the rights of rights.py
+with OperatorProcess(cluster) as operator:
+    operator.wait_until_leading()
+    …
+    operator.metrics()["hpi_operator_leader"]                # of the process, by name and labels
+    operator.kill()                                          # SIGKILL, as a node that dies does it
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class OperatorProcess:
             # A proxy of the caller's must not come between programs on loopback.
             environment={"PATH": os.defpath, "HOME": str(self._cluster.folder / "home"), "PYTHONUNBUFFERED": "1"},
         )
-        [line] = eventually(lambda: self._still() and self.lines("health is served"), seconds=START_SECONDS)
-        self._port = int(line["port"])
+        eventually(lambda: self._still() and self.lines("health is served"), seconds=START_SECONDS)
+        self._port = int(self.lines("health is served")[0]["port"])
         return self
 
     def stop(self) -> int | None:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any, Final
 
 ORDINARY: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "taskName", "asctime"}
+
+_ABOUT: Final[ContextVar[dict[str, Any]]] = ContextVar("about")
+"""What the lines of this thread are about."""
+
+
+@contextlib.contextmanager
+def about(**values: Any) -> Iterator[None]:
+    """Attach values to every line that this thread logs meanwhile: the object of a pass."""
+    token = _ABOUT.set({**_ABOUT.get({}), **values})
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
+
+def learned(**values: Any) -> None:
+    """Attach more values to the lines that follow, as they become known: the generation of the object."""
+    _ABOUT.get({}).update(values)
 
 
 class JsonLines(logging.Formatter):
@@ -21,6 +42,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_ABOUT.get({}),
         }
         line |= {
             key: value for key, value in record.__dict__.items() if key not in ORDINARY and not key.startswith("_")

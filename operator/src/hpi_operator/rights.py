@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hpi_operator.kube.resources import (
     CHILDREN,
     CLAIMS,
@@ -22,7 +24,11 @@ from hpi_operator.kube.resources import (
 )
 from hpi_operator.kube.rights import Right, right
 
-WATCHED = ("list", "watch")
+LEASE: Final = "hpi-operator"
+"""Name of the Lease of the election, in the operator's own namespace."""
+WATCHED: Final = ("list", "watch")
+STATED: Final = ("get", "create", "patch")
+"""Server-side apply creates where there is nothing, after a look whose the name is."""
 
 
 def needed_rights(namespace: str) -> tuple[Right, ...]:
@@ -33,29 +39,31 @@ def needed_rights(namespace: str) -> tuple[Right, ...]:
     """
     found: list[Right] = []
     # Pictures, and kopf.
-    for resource in (NODES, HPI_NODES, RUNTIMES, NODE_POOLS, ENGINES, PODS, PIPELINES, *CHILDREN):
+    for resource in (NODES, HPI_NODES, RUNTIMES, NODE_POOLS, ENGINES, PODS, PIPELINES, NAMESPACES, *CHILDREN):
         found += [right(verb, resource) for verb in WATCHED]
-    # The object of a pass, and what its spec names.
-    found += [right("get", one) for one in (PIPELINES, NAMESPACES, CONFIG_MAPS, SECRETS, CLAIMS)]
-    # Objects of pipelines: stated by server-side apply, which creates where there is none.
+    # The object of a pass, and what its spec names; of Secrets and claims nothing but their metadata is asked for.
+    found += [right("get", one) for one in (PIPELINES, CONFIG_MAPS, SECRETS, CLAIMS)]
+    # Objects of pipelines. A claim holds what is the user's: it is never deleted.
     for resource in CHILDREN:
-        verbs = ("create", "patch") if resource is CLAIMS else ("create", "patch", "delete")
-        found += [right(verb, resource) for verb in verbs if resource is not JOBS or verb]
+        found += [right(verb, resource) for verb in STATED]
+        found += [right("delete", resource)] if resource not in (CLAIMS, JOBS) else []
     # HPINodes; they go with their Node.
-    found += [right(verb, HPI_NODES) for verb in ("create", "patch")]
+    found += [right(verb, HPI_NODES) for verb in STATED]
     found += [right("delete", ENGINES)]
     # Statuses.
     found += [right("patch", one, "status") for one in (PIPELINES, ENGINES, RUNTIMES, NODE_POOLS)]
     # Labels of Nodes say which runtimes are usable there.
     found += [right("patch", NODES)]
     # Self-test pods, in the operator's namespace alone.
-    found += [right(verb, PODS, namespace=namespace) for verb in ("create", "patch", "delete")]
+    found += [right(verb, PODS, namespace=namespace) for verb in (*STATED, "delete")]
     # The election.
-    found += [right(verb, LEASES, namespace=namespace) for verb in ("get", "create", "update")]
+    found += [right(verb, LEASES, namespace=namespace, name=LEASE) for verb in ("get", "update")]
+    # A rule cannot name what is not there yet.
+    found += [right("create", LEASES, namespace=namespace)]
     found += [right("create", EVENTS)]
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def route_rights() -> tuple[Right, ...]:
     """Return the rights on HTTPRoutes, needed where the cluster has them."""
-    return tuple(right(verb, ROUTES) for verb in (*WATCHED, "create", "patch", "delete"))
+    return tuple(right(verb, ROUTES) for verb in (*WATCHED, *STATED, "delete"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpi_core.errors import Refused, Stop
-from support.control_plane.binaries import ALL, PREPARE, find_binaries
+from support.control_plane.binaries import ALL, PREPARE, RECIPES, find_binaries
 from support.control_plane.build import folder_of
 from support.control_plane.recipe import KUBERNETES
 
@@ -34,42 +34,47 @@ def assets(tmp_path: Path, programs: Sequence[str] = ENVTEST, version: str = "v1
     return folder
 
 
-def fill_cache(environment: dict[str, str]) -> Path:
-    """Publish tiny programs as those of Kubernetes; return their folder."""
-    folder = folder_of(KUBERNETES, environment)
+def fill_cache(environment: dict[str, str]) -> dict[str, Path]:
+    """Publish tiny programs in place of all that is built; return the folder of each."""
+    folders = {}
+    for recipe in RECIPES:
+        folder = folder_of(recipe, environment)
 
-    def write(aside: Path) -> dict[str, Any]:
-        for program in KUBERNETES.packages:
-            an_executable(aside / program)
-        return {}
+        def write(aside: Path, programs: Iterable[str] = recipe.packages) -> dict[str, Any]:
+            for program in programs:
+                an_executable(aside / program)
+            return {}
 
-    with folder.locked(lambda _: None):
-        folder.publish(write)
-    return folder.path
+        with folder.locked(lambda _: None):
+            folder.publish(write)
+        folders.update(dict.fromkeys(recipe.packages, folder.path))
+    return folders
 
 
 def test_the_cache_is_used_where_no_assets_are_named(tmp_path: Path) -> None:
     environment = an_environment(tmp_path)
-    folder = fill_cache(environment)
+    folders = fill_cache(environment)
 
     found = find_binaries(environment)
 
-    assert found.paths == {program: folder / program for program in ALL}
-    assert (found.version, found.told) == (KUBERNETES.version, f"{folder} has {', '.join(ALL)}.")
+    assert found.paths == {program: folders[program] / program for program in ALL}
+    assert found.version == KUBERNETES.version
+    told = [f"{folders[next(iter(recipe.packages))]} has {', '.join(recipe.packages)}." for recipe in RECIPES]
+    assert found.told == " ".join(told)
 
 
 def test_assets_win_over_the_cache_and_what_they_lack_comes_from_it(tmp_path: Path) -> None:
     named = assets(tmp_path)
     environment = an_environment(tmp_path, KUBEBUILDER_ASSETS=str(named))
-    folder = fill_cache(environment)
+    folders = fill_cache(environment)
 
     found = find_binaries(environment)
 
     places = {program: path.parent for program, path in found.paths.items()}
-    lacking = ("kube-controller-manager", "kube-scheduler")
-    assert places == {**dict.fromkeys(ENVTEST, named), **dict.fromkeys(lacking, folder)}
+    lacking = ("kube-controller-manager", "kube-scheduler", "kwok")
+    assert places == {**dict.fromkeys(ENVTEST, named), **{program: folders[program] for program in lacking}}
     assert found.version == "v1.34.1"
-    assert "it lacks kube-controller-manager, kube-scheduler. " in found.told
+    assert "it lacks kube-controller-manager, kube-scheduler, kwok. " in found.told
 
 
 def test_assets_alone_are_enough_for_what_they_have(tmp_path: Path) -> None:
@@ -119,8 +124,8 @@ def test_a_program_that_nothing_builds_is_refused(tmp_path: Path) -> None:
 
 def test_a_program_that_changed_after_the_build_is_not_used(tmp_path: Path) -> None:
     environment = an_environment(tmp_path)
-    folder = fill_cache(environment)
-    an_executable(folder / "etcd", says="something else")
+    folders = fill_cache(environment)
+    an_executable(folders["etcd"] / "etcd", says="something else")
 
     with pytest.raises(Stop, match="damaged: etcd changed"):
         find_binaries(environment)

@@ -1,4 +1,4 @@
-"""Events: a change of state told once, counted when it repeats, and never a flood."""
+"""Events: a change of state told once, not again while it repeats, and never a flood."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import HpiError
 from hpi_operator.kube.api import Api
-from hpi_operator.kube.errors import Conflict
+from hpi_operator.kube.errors import Conflict, NotLeading
 from hpi_operator.plan.intent import Event, ObjectKey
 
 log: Final = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ REPORTER: Final = "hpi-operator"
 MAX_REMEMBERED: Final = 4_096
 SILENT_SECONDS: Final = 600.0
 """The same event about the same object is not told again within this time."""
-MAX_NOTE_CHARACTERS: Final = 1_000
+MAX_NOTE_BYTES: Final = 1_000
+"""The API server takes 1,024."""
 EVENT_PRIORITY: Final = 9
 
 
@@ -45,16 +46,23 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
+        """Prepare.
+
+        Args:
+            api: The connection.
+            clock: Seconds that never go back.
+            now: The time that is written down for people.
+        """
         self._api = api
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
         self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
-    def tell(self, subject: Subject, event: Event) -> None:
-        """Tell an event, unless the same was told a short while ago."""
+    def tell(self, subject: Subject, event: Event) -> bool:
+        """Tell an event; return False where the same was told a short while ago, or it cannot be told."""
         if not self._is_news(subject, event):
-            return
+            return False
         moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         name = digest_of_json([subject.uid, event.reason, event.message, moment]).partition(":")[2][:16]
         regarding = {
@@ -64,31 +72,34 @@ class Recorder:
             "uid": subject.uid,
             **({"namespace": subject.key.namespace} if subject.key.namespace else {}),
         }
+        document = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{subject.key.name[:200]}.{name}",
+                # Events of objects without a namespace live in `default`, as kubectl looks for them there.
+                "namespace": subject.key.namespace or "default",
+            },
+            "eventTime": moment,
+            "reportingController": f"hpi.paddlex.io/{REPORTER}",
+            "reportingInstance": REPORTER,
+            "action": "Reconcile",
+            "reason": event.reason,
+            "type": event.type,
+            "note": event.message.encode()[:MAX_NOTE_BYTES].decode("utf-8", "ignore"),
+            "regarding": regarding,
+        }
         try:
-            self._api.create(
-                {
-                    "apiVersion": "events.k8s.io/v1",
-                    "kind": "Event",
-                    "metadata": {
-                        "name": f"{subject.key.name[:200]}.{name}",
-                        # Events of objects without a namespace live in `default`, as kubectl looks for them there.
-                        "namespace": subject.key.namespace or "default",
-                    },
-                    "eventTime": moment,
-                    "reportingController": f"hpi.paddlex.io/{REPORTER}",
-                    "reportingInstance": REPORTER,
-                    "action": "Reconcile",
-                    "reason": event.reason,
-                    "type": event.type,
-                    "note": event.message[:MAX_NOTE_CHARACTERS],
-                    "regarding": regarding,
-                },
-                priority=EVENT_PRIORITY,
-            )
-        except Conflict:
-            return
+            self._api.create(document, priority=EVENT_PRIORITY)
+        except Conflict as error:
+            log.debug("an event was told already", extra={"reason": event.reason, "cause": str(error)})
+            return False
+        except NotLeading:
+            raise
         except HpiError as error:
             log.warning("an event cannot be told", extra={"reason": event.reason, "cause": str(error)})
+            return False
+        return True
 
     def _is_news(self, subject: Subject, event: Event) -> bool:
         key = (subject.uid, event.reason, event.message)

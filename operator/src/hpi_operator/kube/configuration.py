@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from hpi_core.errors import Refused
+
+AGENT: Final = "hpi-operator"
+"""What this program calls itself; the API server's audit log and its metrics have it."""
 
 
 def load_client(kubeconfig: str | None, connections: int) -> Any:
@@ -34,9 +37,7 @@ def load_client(kubeconfig: str | None, connections: int) -> Any:
     configuration.connection_pool_maxsize = connections
     # What failed is decided above: a repeated write would be counted twice.
     configuration.retries = False
-    client = ApiClient(configuration)
-    client.user_agent = "hpi-operator"
-    return client
+    return ApiClient(configuration)
 
 
 def login_facts(kubeconfig: str | None) -> dict[str, Any]:
@@ -54,6 +55,6 @@ def login_facts(kubeconfig: str | None) -> dict[str, Any]:
         "insecure": not configuration.verify_ssl,
         "certificate_path": configuration.cert_file,
         "private_key_path": configuration.key_file,
-        "scheme": scheme or None,
-        "token": token or None,
+        "scheme": scheme.capitalize() or None,
+        "token": token.strip() or None,
     }

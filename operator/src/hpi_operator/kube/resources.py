@@ -27,6 +27,15 @@ class Resource:
         """The group, empty for the core's."""
         return self.api_version.rpartition("/")[0]
 
+    @property
+    def crd(self) -> str:
+        """Plural and group: `hpinodes.hpi.paddlex.io`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def key(self, name: str, namespace: str = "") -> ObjectKey:
+        """Return what names one of the objects."""
+        return ObjectKey(self.api_version, self.kind, namespace, name)
+
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """Return the path of one object, of a namespace's objects, or of all."""
         root = "/apis/" if self.group else "/api/"

@@ -19,17 +19,26 @@ class Right:
     """Plural, with the subresource behind a slash where one is meant."""
     namespace: str | None = None
     """None: in every namespace."""
+    name: str | None = None
+    """Of the one object that is meant; None: every object."""
 
     def __str__(self) -> str:
         """Return the words of a rule: `patch deployments.apps in every namespace`."""
+        which = f" named {self.name}" if self.name else ""
         where = f"in namespace {self.namespace}" if self.namespace else "in every namespace"
-        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''} {where}"
+        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}{which} {where}"
 
 
-def right(verb: str, resource: Resource, subresource: str | None = None, namespace: str | None = None) -> Right:
+def right(
+    verb: str,
+    resource: Resource,
+    subresource: str | None = None,
+    namespace: str | None = None,
+    name: str | None = None,
+) -> Right:
     """Return a right on a resource of the table."""
-    name = resource.plural if subresource is None else f"{resource.plural}/{subresource}"
-    return Right(verb, resource.group, name, namespace)
+    plural = resource.plural if subresource is None else f"{resource.plural}/{subresource}"
+    return Right(verb, resource.group, plural, namespace, name)
 
 
 def missing_rights(api: Api, rights: Iterable[Right]) -> tuple[Right, ...]:
@@ -56,6 +65,7 @@ def _is_allowed(api: Api, one: Right) -> bool:
                     "resource": resource,
                     "subresource": subresource,
                     "namespace": one.namespace or "",
+                    "name": one.name or "",
                 }
             },
         },

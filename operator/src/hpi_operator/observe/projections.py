@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
-
-from pydantic import ValidationError
 
 from hpi_core.api.v1alpha1.engine import HPIEngine
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_core.names import CLASS, PIPELINE, REVISION, TRACK
+from hpi_operator.observe.reading import read
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import NodeView, PodView, Taint
 
-MEMORY_UNITS: Final = {
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-}
 MAX_MESSAGE: Final = 512
 
 
@@ -50,12 +38,6 @@ def moment(written: str | None) -> datetime:
     return datetime.fromisoformat((written or "1970-01-01T00:00:00Z").replace("Z", "+00:00"))
 
 
-def whole(manifest: Manifest) -> Manifest:
-    """Return an object without its managed fields, which are longer than the rest and decide nothing."""
-    metadata = {key: value for key, value in manifest["metadata"].items() if key not in ("managedFields", "selfLink")}
-    return {**manifest, "metadata": metadata}
-
-
 def child(manifest: Manifest) -> Manifest:
     """Return an object of a pipeline; of its metadata, what changes at every write is left out."""
     metadata = {
@@ -72,7 +54,11 @@ def node(manifest: Manifest) -> NodeView:
         name=metadata["name"],
         uid=metadata["uid"],
         labels=metadata.get("labels") or {},
-        allocatable=_allocatable(status.get("allocatable") or {}),
+        allocatable={
+            name: int(value)
+            for name, value in sorted((status.get("allocatable") or {}).items())
+            if "/" in name and str(value).isdigit()
+        },
         taints=tuple(
             Taint(one["key"], one.get("value") or "", one["effect"])
             for one in spec.get("taints") or ()
@@ -82,26 +68,6 @@ def node(manifest: Manifest) -> NodeView:
         ready=ready == "True",
         unschedulable=bool(spec.get("unschedulable")),
     )
-
-
-def _allocatable(written: Mapping[str, str]) -> dict[str, int]:
-    found = {}
-    for name, value in sorted(written.items()):
-        if name == "cpu":
-            found[name] = int(value[:-1]) if value.endswith("m") else int(float(value) * 1000)
-        elif name == "memory":
-            found[name] = memory_bytes(value)
-        elif "/" in name and value.isdigit():
-            found[name] = int(value)
-    return found
-
-
-def memory_bytes(quantity: str) -> int:
-    """Return a quantity of memory in bytes."""
-    for unit, factor in MEMORY_UNITS.items():
-        if quantity.endswith(unit):
-            return int(float(quantity[: -len(unit)]) * factor)
-    return int(float(quantity))
 
 
 def pod(manifest: Manifest) -> PodView:
@@ -136,32 +102,51 @@ def pod(manifest: Manifest) -> PodView:
     )
 
 
+@dataclass(frozen=True)
+class LabelledPod:
+    """A pod and the pipeline that it belongs to."""
+
+    pipeline: str | None
+    view: PodView
+
+
+def labelled_pod(manifest: Manifest) -> LabelledPod:
+    """Return a pod with the pipeline that it belongs to."""
+    return LabelledPod(pipeline_of(manifest), pod(manifest))
+
+
 def pipeline_of(manifest: Manifest) -> str | None:
     """Return the pipeline that an object belongs to."""
     name: str | None = (manifest["metadata"].get("labels") or {}).get(PIPELINE)
     return name
 
 
-def kept(model: type[HPIEngine] | type[HPINode] | type[HPINodePool] | type[HPIRuntime], manifest: Manifest) -> Kept:
-    """Return one of our own objects, parsed.
+def kept(model: type[HPIEngine] | type[HPINodePool] | type[HPIRuntime], manifest: Manifest) -> Kept:
+    """Return one of our own objects, parsed; one that this release cannot read keeps its problem."""
+    parsed, problems = read(model, manifest)
+    return _kept(manifest, child(manifest), parsed, problems)
 
-    Metadata that the API server adds is left out; an object that this release cannot read keeps its problem.
-    """
+
+def hpi_node(manifest: Manifest) -> Kept:
+    """Return an HPINode, parsed; of what is stored, its status is left out: it is long, and its agent's alone."""
+    parsed, problems = read(HPINode, manifest, tolerant=("spec", "status"))
+    live = {key: value for key, value in child(manifest).items() if key != "status"}
+    return _kept(manifest, live, parsed, problems)
+
+
+def _kept(manifest: Manifest, live: Manifest, parsed: Any, problems: tuple[str, ...]) -> Kept:
     metadata = manifest["metadata"]
-    name = {"name": metadata["name"], **({"namespace": metadata["namespace"]} if "namespace" in metadata else {})}
-    written = {key: manifest[key] for key in ("apiVersion", "kind", "spec", "status") if key in manifest}
-    parsed, problem = None, ""
-    try:
-        parsed = model.model_validate({**written, "metadata": name})
-    except ValidationError as error:
-        problem = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)[:3]
-        )
-    return Kept(
-        metadata["uid"],
-        moment(metadata.get("creationTimestamp")),
-        int(metadata.get("generation", 1)),
-        child(manifest),
-        parsed,
-        problem,
-    )
+    created_at, generation = moment(metadata.get("creationTimestamp")), int(metadata.get("generation", 1))
+    return Kept(metadata["uid"], created_at, generation, live, parsed, "; ".join(problems))
+
+
+def is_ending(manifest: Manifest) -> bool:
+    """Return whether an object is being deleted."""
+    return manifest["metadata"].get("deletionTimestamp") is not None
+
+
+def node_of_test(manifest: Manifest) -> str | None:
+    """Return the node that a self-test pod belongs to."""
+    owners = manifest["metadata"].get("ownerReferences") or ()
+    name: str | None = next((one["name"] for one in owners if one.get("kind") == "Node"), None)
+    return name

@@ -72,7 +72,7 @@ def _group(
         stands_for = hpi_node.model_copy(
             update={
                 "metadata": Metadata(name="any"),
-                "spec": NodeSpec(node_uid=ANY_UID),
+                "spec": NodeSpec.model_validate({"nodeUid": ANY_UID}),
                 "status": NodeStatus(hardware=hpi_node.status.hardware.model_copy(update={"notes": ()})),
             }
         )

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from hpi_operator.act.events import Recorder
 from hpi_operator.act.perform import Performer
 from hpi_operator.kube.api import Api
+from hpi_operator.kube.written import Written
+from hpi_operator.observe.pictures import Lack
 from hpi_operator.observe.world import World
+from hpi_operator.passes.ledger import Ledger
 from hpi_operator.passes.queue import Key, WorkQueue
 from hpi_operator.plan.accelerators import ClassData, ClassName
 from hpi_operator.plan.observed import Settings
+
+GAP_SECONDS: Final = 0.5
+"""When to look again while a picture is not whole for a moment."""
+LASTING_GAP_SECONDS: Final = 30.0
+"""When to look again while one has not been whole for long."""
 
 
 @dataclass
@@ -28,20 +36,21 @@ class Tools:
     classes: Mapping[ClassName, ClassData]
     settings: Settings
     now: Callable[[], datetime]
-    conflicts: dict[Key, tuple[str, ...]] = field(default_factory=dict)
-    """What the last pass of each object was refused because others own it."""
-    wanted_engines: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    """HPIEngines that each pipeline wants or uses, by namespace and name, as of its last pass."""
-    runtime_of: dict[tuple[str, str], str] = field(default_factory=dict)
-    """HPIRuntime of each pipeline, as of its last pass."""
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a pass ended."""
 
-    writes: int = 0
+    written: tuple[Written, ...] = ()
+    """Objects that the next pass of the same key must see as they are now."""
     look_again_seconds: float | None = None
+    """When time alone may change what is to be done; None: when something changes."""
+    refusals: tuple[str, ...] = ()
+    """Reasons for which objects were not written."""
+    writes: int = 0
+    """Writes in all, those of events too."""
 
 
 class Pass(Protocol):
@@ -53,3 +62,8 @@ class Pass(Protocol):
         Raises:
             HpiError: It could not be finished.
         """
+
+
+def postponed(lack: Lack) -> Ended:
+    """Return how a pass ends that does not see what it needs: nothing is decided on half a picture."""
+    return Ended(look_again_seconds=LASTING_GAP_SECONDS if lack.is_lasting else GAP_SECONDS)

@@ -16,6 +16,8 @@ from typing import Final
 
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 60.0
+SPARE_ENTRIES: Final = 256
+"""Void entries that are kept before they are cleared away."""
 
 
 @dataclass(frozen=True, order=True)
@@ -62,14 +64,7 @@ class WorkQueue:
     def put(self, key: Key, delay_seconds: float = 0.0) -> None:
         """Ask for a pass, now or after a delay; of several delays the shortest counts."""
         with self._changed:
-            if delay_seconds <= 0:
-                self._put_now(key)
-            else:
-                due = self._clock() + delay_seconds
-                if key not in self._ready and due < self._due.get(key, float("inf")):
-                    self._due[key] = due
-                    heapq.heappush(self._later, (due, next(self._numbers), key))
-            self._changed.notify_all()
+            self._put(key, delay_seconds)
 
     def take(self, timeout_seconds: float | None = None) -> Key | None:
         """Return the next key, which is then running until `done`; None when the queue closes or the time is over."""
@@ -77,54 +72,67 @@ class WorkQueue:
         with self._changed:
             while True:
                 self._move_due()
+                if self._closed:
+                    return None
                 if self._ready:
                     key = next(iter(self._ready))
                     del self._ready[key]
                     self._running[key] = self._clock()
                     return key
                 now = self._clock()
-                if self._closed or (deadline is not None and now >= deadline):
+                if deadline is not None and now >= deadline:
                     return None
-                waits = [moment - now for moment in (self._later[0][0] if self._later else None, deadline) if moment]
-                self._changed.wait(timeout=min(waits) if waits else None)
+                moments = [self._later[0][0]] if self._later else []
+                moments += [deadline] if deadline is not None else []
+                self._changed.wait(timeout=max(0.0, min(moments) - now) if moments else None)
 
-    def done(self, key: Key, *, failed: bool = False, after_seconds: float | None = None) -> None:
+    def done(
+        self, key: Key, *, failed: bool = False, after_seconds: float | None = None, at_least_seconds: float = 0.0
+    ) -> None:
         """End a pass.
 
         Args:
             key: What was taken.
             failed: Whether the pass has to be tried again; each failure in a row waits twice as long, up to a minute.
             after_seconds: When to look again in any case; None: when something changes.
+            at_least_seconds: When the API server wants to be called again after a failure.
         """
         with self._changed:
             self._running.pop(key, None)
+            # What happened during the pass is due at once after one that went well.
+            if key in self._again and not failed:
+                self._again.discard(key)
+                self._put(key, 0.0)
             if failed:
-                self._failures[key] = self._failures.get(key, 0) + 1
-            else:
-                self._failures.pop(key, None)
-            again = key in self._again
-            self._again.discard(key)
-        if failed:
-            longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(self._failures.get(key, 1) - 1, 10))
-            self.put(key, longest * (0.5 + self._spread() / 2))
-        elif again:
-            self.put(key)
-        elif after_seconds is not None:
-            self.put(key, after_seconds)
+                self._put(key, max(at_least_seconds, self._backoff(key)))
+                return
+            self._failures.pop(key, None)
+            if after_seconds is not None:
+                self._put(key, after_seconds)
 
     def close(self) -> None:
-        """Let everybody who waits go home."""
+        """Give nothing more: let everybody who waits go home."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def __len__(self) -> int:
-        return len(self._ready)
+        """Return how many keys wait whose time has come."""
+        with self._changed:
+            self._move_due()
+            return len(self._ready)
+
+    @property
+    def running(self) -> int:
+        """How many passes run."""
+        with self._changed:
+            return len(self._running)
 
     @property
     def oldest_seconds(self) -> float:
         """How long the longest waiting key has waited, delays left out; 0 where none waits."""
         with self._changed:
+            self._move_due()
             return self._clock() - min(self._ready.values()) if self._ready else 0.0
 
     @property
@@ -133,12 +141,36 @@ class WorkQueue:
         with self._changed:
             return self._clock() - min(self._running.values()) if self._running else 0.0
 
+    def _backoff(self, key: Key) -> float:
+        # Something happened during the pass that failed: perhaps what it lacked. The row of failures ends there.
+        failures = 1 if key in self._again else self._failures.get(key, 0) + 1
+        self._again.discard(key)
+        self._failures[key] = failures
+        longest: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
+        return longest * (0.5 + self._spread() / 2)
+
+    def _put(self, key: Key, delay_seconds: float) -> None:
+        if delay_seconds <= 0:
+            self._put_now(key)
+        elif key not in self._ready:
+            due = self._clock() + delay_seconds
+            if due >= self._due.get(key, float("inf")):
+                return
+            self._due[key] = due
+            heapq.heappush(self._later, (due, next(self._numbers), key))
+            if len(self._later) > 2 * len(self._due) + SPARE_ENTRIES:
+                self._later = [one for one in self._later if self._due.get(one[2]) == one[0]]
+                heapq.heapify(self._later)
+            if self._later[0][0] != due:
+                return
+        self._changed.notify()
+
     def _put_now(self, key: Key) -> None:
+        self._due.pop(key, None)
         if key in self._running:
             self._again.add(key)
         elif key not in self._ready:
             self._ready[key] = self._clock()
-            self._due.pop(key, None)
 
     def _move_due(self) -> None:
         now = self._clock()
@@ -146,5 +178,4 @@ class WorkQueue:
             due, _, key = heapq.heappop(self._later)
             # A later entry for a key that was put again with a shorter delay, or has had its pass, is void.
             if self._due.get(key) == due:
-                del self._due[key]
                 self._put_now(key)

@@ -51,6 +51,16 @@ class Deletion:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why an object that should be was not written."""
+
+    reason: str
+    """A reason of `hpi_core.reasons`."""
+    message: str
+    """Which object, and what the API server or another writer said."""
+
+
+@dataclass(frozen=True)
 class Event:
     """A change of state that people are told about once."""
 

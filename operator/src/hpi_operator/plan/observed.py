@@ -16,7 +16,7 @@ from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.api.v1alpha1.pipeline_status import ActiveCount
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
-from hpi_operator.plan.intent import Manifest, ObjectKey
+from hpi_operator.plan.intent import Manifest, ObjectKey, Refusal
 
 MAX_EXAMPLES = 5
 
@@ -140,8 +140,8 @@ class ObservedPipeline:
     """Whether every list was read to its end; where not, nothing is deleted."""
     problems: tuple[str, ...] = ()
     """What is wrong with the spec beyond its schema; the pipeline is not touched then."""
-    apply_conflicts: tuple[str, ...] = ()
-    """What the last pass was refused, in words: object, field, other writer."""
+    refusals: tuple[Refusal, ...] = ()
+    """What this pass, or the last one, could not write."""
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,9 @@ def _observations(observed: ObservedPipeline, findings: Findings) -> Iterator[Ob
 def _accepted(observed: ObservedPipeline, findings: Findings) -> Observation:
     if findings.blocked is not None:
         return observation(reasons.ACCEPTED, False, *findings.blocked)
-    if observed.apply_conflicts:
-        return observation(reasons.ACCEPTED, False, "FieldConflict", "; ".join(observed.apply_conflicts))
+    if observed.refusals:
+        message = "; ".join(one.message for one in observed.refusals)
+        return observation(reasons.ACCEPTED, False, observed.refusals[0].reason, message)
     return observation(reasons.ACCEPTED, True, "SpecAccepted")
 
 
