@@ -93,6 +93,11 @@ REASONS: Final = _reasons(
         "Read the message: a quota, a policy, or a field that cannot be changed.",
     ),
     (
+        "NotSupported",
+        "The spec asks for what this release does not do.",
+        "Take the field out that the message names, or use a release that does it.",
+    ),
+    (
         "NamespaceTerminating",
         "The namespace is being deleted; nothing new can be made in it.",
         "Nothing; the objects go with it.",
@@ -148,6 +153,14 @@ REASONS: Final = _reasons(
         "Engines are wanted ahead, and the digest of a model is not known.",
         "Give the model a digest in spec.modules[].model.digest.",
     ),
+    ("Prebuilding", "Engines are built before the revision that needs them begins.", "Nothing."),
+    ("Prebuilt", "The engines that the revision needs have been built ahead.", "Nothing."),
+    (
+        "PrebuildGaveUp",
+        "A build ahead did not end in its time; the revision goes on without.",
+        "Look at the Job that the message names: a free device, the image, the models. A larger build.timeoutSeconds "
+        "gives it more time.",
+    ),
     ("Decided", "The engine has been decided.", "Nothing."),
     ("InUse", "A pipeline wants it.", "Nothing."),
     ("Unwanted", "No pipeline wants it any more; it is removed after a while.", "Nothing."),
@@ -156,6 +169,17 @@ REASONS: Final = _reasons(
         "AccessModeRefused",
         "A claim that one pod alone can mount cannot serve several replicas.",
         "Use ReadWriteMany, one replica, or medium Node.",
+    ),
+    ("ClaimPending", "The claim has no volume yet.", "Nothing, or look at the claim's events: storage class, capacity."),
+    (
+        "ClaimDiffers",
+        "The claim that is there was made otherwise than it is asked for, and a claim cannot be changed.",
+        "Take the fields back, or delete the claim with what it keeps: another one is made as asked.",
+    ),
+    (
+        "RouteNotAccepted",
+        "The gateway has not accepted the HTTPRoute.",
+        "Read the gateway's words in the message: listener, hosts, ReferenceGrant.",
     ),
     ("ClaimMissing", "The claim that the spec names is not there.", "Create it, or correct the name."),
     (
