@@ -565,13 +565,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
             "route": {"parentRefs": [{"name": "gateway"}]},
             "availability": {"maxUnavailable": 2},
             "podTemplate": {"labels": {"team": "ocr"}},
-            "license": {"serialNumbersSecretRef": {"name": "serials"}, "licensesHostPath": "/licences"},
             "serving.protocols": ["PaddleX"],
-            "serving.tls": {"secretRef": {"name": "certificate"}},
-            "serving.auth": {"type": "BearerToken", "tokensSecretRef": {"name": "tokens"}},
-            "serving.queue.priorities": [{"name": "urgent"}],
-            "serving.queue.tenants": {},
-            "serving.urlInputs": {"allowedHosts": ["images.example"]},
         }.items()
     },
 }
@@ -603,6 +597,17 @@ REFUSED: Final[dict[str, Mutation]] = {
     "spec.modules[].inference.device": Mutation(spec("modules[1].inference.device", "cpu"), "pipeline"),
     "spec.build.mode": Mutation(spec("build.mode", "Throughput")),
     "spec.build.shapes": Mutation(spec("build.shapes", "Observed")),
+    **{
+        f"spec.{path}": Mutation(spec(path, value))
+        for path, value in {
+            "license": {"serialNumbersSecretRef": {"name": "serials"}, "licensesHostPath": "/licences"},
+            "serving.tls": {"secretRef": {"name": "certificate"}},
+            "serving.auth": {"type": "BearerToken", "tokensSecretRef": {"name": "tokens"}},
+            "serving.queue.priorities": [{"name": "urgent"}],
+            "serving.queue.tenants": {},
+            "serving.urlInputs": {"allowedHosts": ["images.example"]},
+        }.items()
+    },
     **{
         f"spec.{path}.{field}": Mutation(spec(f"{place}.{field}", value), case)
         for path, place, case in (
