@@ -13,6 +13,7 @@ from hpi_core.errors import InvalidManifest
 from support.building import SHORT, engines_of
 from support.key_fields import DOES_NOT_SHAPE, SHAPES, Shaped
 from support.key_mutations import CONSTANT, MUTATIONS, REFUSED, Case, a_case
+from support.processors import needs_bfloat16
 
 FEWEST = 40
 SHAPING = sorted(MUTATIONS.keys() & SHAPES.keys())
@@ -108,10 +109,13 @@ def test_a_build_makes_anew_what_a_field_shapes_and_hits_otherwise(path: str, bu
     check_by_building(path, case)
 
 
+BUILT_SLOWLY = [path for path, mutation in MUTATIONS.items() if mutation.can_be_built and path not in BUILT_FAST]
+NEEDS = {"engine.precision": needs_bfloat16}
+"""What the processors must have for a field's change to be built."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", [path for path, mutation in MUTATIONS.items() if mutation.can_be_built and path not in BUILT_FAST]
-)
+@pytest.mark.parametrize("path", [pytest.param(path, marks=NEEDS.get(path, ())) for path in BUILT_SLOWLY])
 def test_every_build_makes_anew_what_a_field_shapes_and_hits_otherwise(path: str, built: Case, tmp_path: Path) -> None:
     if MUTATIONS[path].case == "module":
         # What was built before is the same for all of these; a field that needs more before is built for itself.

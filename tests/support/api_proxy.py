@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import ssl
 import threading
@@ -172,7 +173,7 @@ class ApiProxy(Faults):
             await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
-        # A transport that was cut is gone with the next turn of the loop.
+        # A transport that was cut is gone after the next turns of the loop.
         await asyncio.sleep(0.01)
 
     async def _each_watch(self, matches: Matches, act: Any) -> int:
@@ -245,7 +246,8 @@ class ApiProxy(Faults):
     def _write_kubeconfig(self) -> None:
         document = yaml.safe_load(self._user.kubeconfig.read_text(encoding="utf-8"))
         document["clusters"][0]["cluster"]["server"] = self.url
-        self.kubeconfig.write_text(yaml.safe_dump(document), encoding="utf-8")
+        with os.fdopen(os.open(self.kubeconfig, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            yaml.safe_dump(document, stream)
 
 
 async def _nothing() -> None:

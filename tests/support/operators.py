@@ -15,19 +15,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import httpx2
 
-from hpi_operator.kube.rights import Right
 from hpi_operator.rights import needed_rights, route_rights
 from support.control_plane.clients import Client
 from support.control_plane.cluster import ControlPlane
 from support.control_plane.process import Process
 from support.eventually import eventually
+from support.installation import bind
 from support.manifests import Document
 
 USER: Final = "hpi-operator"
@@ -49,39 +49,11 @@ def install_operator(cluster: ControlPlane, *, without: Iterable[str] = ()) -> C
     unknown = left_out - {str(one) for one in rights}
     assert not unknown, f"the operator does not need {unknown}; it needs {sorted(map(str, rights))}"
     kept = [one for one in rights if str(one) not in left_out]
-    documents = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        *_bound("ClusterRole", None, [one for one in kept if one.namespace is None]),
-        *_bound("Role", NAMESPACE, [one for one in kept if one.namespace is not None]),
-    ]
-    text = "\n---\n".join(json.dumps(document) for document in documents)
-    applied = cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    applied = cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(namespace))
     assert applied.exit_code == 0, applied.error
+    bind(cluster, USER, kept)
     return cluster.client(USER)
-
-
-def _bound(kind: str, namespace: str | None, rights: Sequence[Right]) -> list[Document]:
-    metadata = {"name": "hpi-operator", **({"namespace": namespace} if namespace else {})}
-    rules: dict[tuple[str, str], set[str]] = {}
-    for one in rights:
-        rules.setdefault((one.group, one.resource), set()).add(one.verb)
-    written = [
-        {"apiGroups": [group], "resources": [resource], "verbs": sorted(verbs)}
-        for (group, resource), verbs in sorted(rules.items())
-    ]
-    group = "rbac.authorization.k8s.io"
-    subject = {"kind": "User", "name": USER, "apiGroup": group}
-    role = {"kind": kind, "name": "hpi-operator", "apiGroup": group}
-    return [
-        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": metadata, "rules": written},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": metadata,
-            "subjects": [subject],
-            "roleRef": role,
-        },
-    ]
 
 
 class OperatorProcess:

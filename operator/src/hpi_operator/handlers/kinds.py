@@ -41,6 +41,13 @@ KINDS: Final = {"hpipipelines": "HPIPipeline", "hpiruntimes": "HPIRuntime", "hpi
 """What is watched, by its plural."""
 
 
+class _NoSignals(logging.Filter):
+    """Drops kopf's word that it does not handle signals in a thread: this program does it itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("OS signals are ignored")
+
+
 class Watcher:
     """kopf's operator in a thread of its own; it ends for good only when it is told to.
 
@@ -81,6 +88,7 @@ class Watcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        logging.getLogger("kopf._core.reactor.running").addFilter(_NoSignals())
         pause = RESTART_SECONDS[0]
         while not self._stop_flag.is_set():
             begun = time.monotonic()

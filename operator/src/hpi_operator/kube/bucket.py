@@ -59,6 +59,13 @@ class Bucket:
             self._changed.notify_all()
 
     @property
+    def available(self) -> int:
+        """How many could be taken now without a wait."""
+        with self._changed:
+            self._fill()
+            return 0 if self._filled_at > self._clock() else int(self._tokens)
+
+    @property
     def waiting(self) -> int:
         """How many wait."""
         with self._changed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+import yaml
+
 from hpi_core.errors import Refused
 
 AGENT: Final = "hpi-operator"
@@ -29,9 +31,9 @@ def load_client(kubeconfig: str | None, connections: int) -> Any:
             config.load_kube_config(path, client_configuration=configuration)
         else:
             config.load_incluster_config(client_configuration=configuration)
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, yaml.YAMLError) as error:
         raise Refused(
-            f"no API server to speak to: {error}; give --kubeconfig FILE, set $KUBECONFIG, or run in a pod whose "
+            f"no API server to speak to{f' by {path}' if path else ''}: {error}; give --kubeconfig FILE, set $KUBECONFIG, or run in a pod whose "
             "service account's token is mounted"
         ) from error
     configuration.connection_pool_maxsize = connections

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 
 from hpi_core.errors import Bug, HpiError, Retry
 from hpi_operator.kube.api import Api
-from hpi_operator.kube.errors import Expired, Forbidden, NotThere
+from hpi_operator.kube.errors import Away, Expired, Forbidden, NotThere
 from hpi_operator.kube.selections import Selection, Watch
 from hpi_operator.plan.intent import Manifest, ObjectKey, key_of
 
@@ -180,7 +180,8 @@ class Reflector(Generic[View]):
             return
         self._break(error)
         if failures > 1 or not isinstance(error, Expired):
-            self._pause(self._backoff(failures))
+            wish = (error.after_seconds or 0.0) if isinstance(error, Away) else 0.0
+            self._pause(max(wish, self._backoff(failures)))
 
     def _break(self, error: Exception) -> None:
         fault = error if isinstance(error, HpiError) else Bug(f"{type(error).__name__}: {error}")
@@ -219,17 +220,10 @@ class Reflector(Generic[View]):
                 listed[key_of(named)] = self._project(named)
             if len(listed) > MAX_OBJECTS:
                 raise Retry(f"there are more than {MAX_OBJECTS} {self.selection.resource.plural}")
-        # Told first and kept then: where telling fails, the next list tells of the same changes again.
-        before = self.all()
-        for key, old in before.items():
-            if key not in listed:
-                self._changed(key, old, None)
-        for key, new in listed.items():
-            known = before.get(key)
-            if known != new:
-                self._changed(key, known, new)
-        with self._lock:
-            self._objects = listed
+        for key in self.all().keys() - listed.keys():
+            self._become(key, None)
+        for key, view in listed.items():
+            self._become(key, view)
         self._version = version
         # Whoever asks whether the picture is whole must find everything that `changed` makes of it, too.
         self._mend()
@@ -251,15 +245,16 @@ class Reflector(Generic[View]):
             self._watch = None
 
     def _take(self, kind: str, manifest: Manifest) -> None:
-        key = key_of(manifest)
-        new = None if kind == "DELETED" else self._project(manifest)
+        self._become(key_of(manifest), None if kind == "DELETED" else self._project(manifest))
+
+    def _become(self, key: ObjectKey, new: View | None) -> None:
+        """Keep an object as it is now, and tell of it; where telling fails, it is kept as it was, for the next list."""
         old = self._keep(key, new)
         if old == new:
             return
         try:
             self._changed(key, old, new)
         except Exception:
-            # Nobody knows of it: the list that follows must find it changed.
             self._keep(key, old)
             raise
 

@@ -51,6 +51,8 @@ class Ended:
     """Reasons for which objects were not written."""
     writes: int = 0
     """Writes in all, those of events too."""
+    is_postponed: bool = False
+    """Whether nothing was looked at, because the pictures are not whole."""
 
 
 class Pass(Protocol):
@@ -66,4 +68,4 @@ class Pass(Protocol):
 
 def postponed(lack: Lack) -> Ended:
     """Return how a pass ends that does not see what it needs: nothing is decided on half a picture."""
-    return Ended(look_again_seconds=LASTING_GAP_SECONDS if lack.is_lasting else GAP_SECONDS)
+    return Ended(look_again_seconds=LASTING_GAP_SECONDS if lack.is_lasting else GAP_SECONDS, is_postponed=True)

@@ -175,10 +175,11 @@ class Loop:
             self._tools.queue.done(key, failed=failed, after_seconds=ended.look_again_seconds, at_least_seconds=wish)
 
     def _make(self, key: Key) -> Ended:
+        ended = Ended()
         try:
             ended = self._passes[key.kind](self._tools, key)
         finally:
-            if key.kind == "HPIPipeline":
+            if key.kind == "HPIPipeline" and not ended.is_postponed:
                 self._tools.ledger.had_pass((key.namespace, key.name))
         if ended.written:
             self._sights[key] = _Sight(ended.written, self._clock())

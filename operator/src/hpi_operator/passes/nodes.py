@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from hpi_operator.act.events import Subject
+from hpi_operator.kube.errors import Forbidden
 from hpi_operator.kube.resources import HPI_NODES, NODES
 from hpi_operator.observe.projections import Kept
 from hpi_operator.passes.base import Ended, Tools, postponed
 from hpi_operator.passes.queue import Key
-from hpi_operator.plan.intent import Event, key_of
+from hpi_operator.plan.intent import Event, Refusal, key_of
 from hpi_operator.plan.node import plan_node
 from hpi_operator.plan.observed import NodeView, ObservedNode
 
 OLD_NODE_SECONDS: Final = 5.0
 """When to look again for the HPINode of a Node that is gone; the garbage collector takes it."""
-REFUSED_SECONDS: Final = 60.0
 
 
 def pass_node(tools: Tools, key: Key) -> Ended:
@@ -41,13 +41,17 @@ def pass_node(tools: Tools, key: Key) -> Ended:
     live |= {key_of({"apiVersion": "v1", "kind": "Pod", **test}): test for test in observed.self_tests}
     stated = tools.performer.state(plan.apply, live)
     removed = tools.performer.remove(plan.delete)
-    labelled = tools.performer.label(subject, plan.labels)
-    refusals = [*stated.refusals, *removed.refusals]
+    refusals, labelled = [*stated.refusals, *removed.refusals], None
+    try:
+        labelled = tools.performer.label(subject, plan.labels)
+    except Forbidden as error:
+        refusals.append(Refusal("PermissionMissing", str(error)))
     events = [*plan.events, *(Event(one.reason, one.message, "Warning") for one in refusals)]
     written = (*stated.written, *removed.written, *([labelled] if labelled is not None else []))
     return Ended(
         written,
-        REFUSED_SECONDS if refusals else plan.look_again_seconds,
+        # What was refused is tried again by the periodic pass: a thousand nodes must not try once a minute.
+        None if refusals else plan.look_again_seconds,
         tuple(one.reason for one in refusals),
         len(written) + tools.performer.tell(subject, events),
     )

@@ -151,7 +151,7 @@ def config_map(revision: Revision, base: Manifest) -> Manifest:
         "metadata": metadata,
         "immutable": True,
         "data": {
-            MANIFEST: yaml.safe_dump(agents, sort_keys=False, allow_unicode=True, width=120),
+            MANIFEST: yaml.safe_dump(agents, allow_unicode=True, width=120),
             RECORD: json.dumps(record, sort_keys=True, ensure_ascii=False),
         },
     }
