@@ -150,7 +150,9 @@ def test_a_file_that_is_not_there_is_refused_by_name() -> None:
 
 
 def test_what_only_a_cluster_honours_is_named_and_the_rest_is_served(store: Path) -> None:
-    manifest = sample_manifest(placement={"policy": "First"}, rollout={"strategy": "Canary"})
+    manifest = sample_manifest(
+        placement={"policy": "First"}, rollout={"strategy": "Canary", "steps": [{"weightPercent": 10}]}
+    )
 
     with serving(manifest, store) as server:
         told = server.events[0]["notApplicable"]
