@@ -5,7 +5,8 @@
         proxy.cut_watches(asks("watch", "pods"))
 
 It takes TLS off and puts it on again, and speaks to the server in the name of one user, whoever connects to it; a token
-that a client sends goes on as it is.
+that a client sends goes on as it is. A request costs it 2.6 ms of a processor (2026-11-27, two cores at load 6), so
+figures are measured without it.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class FakeAgents:
         nodes: Iterable[PlayedNode] = (),
         *,
         user: Client | None = None,
+        url: str | None = None,
         settle_seconds: float = 0.0,
         build_seconds: float = 0.0,
         lease_seconds: int = 15,
@@ -74,6 +75,7 @@ class FakeAgents:
             cluster: Where; it must serve our kinds.
             nodes: Each gets an agent.
             user: In whose name they speak. None: the admin's.
+            url: Where they ask: a proxy's. None: the API server itself.
             settle_seconds: How long a ready pod is told as building before its engines count as measured.
             build_seconds: How long a build takes that `build` asks for.
             lease_seconds: How long a Lease is its holder's without a renewal.
@@ -84,17 +86,22 @@ class FakeAgents:
         self._settle = timedelta(seconds=settle_seconds)
         self._build = timedelta(seconds=build_seconds)
         self._workers = [Worker(self._look) for _ in range(WORKERS)]
-        self._client = ClusterClient(cluster, user, agent=AGENT)
+        self._client = ClusterClient(cluster, user, agent=AGENT, url=url)
         self._builds = Builds(self._client, lease_seconds, self._wake)
-        self._world = AgentWorld(lambda: ClusterClient(cluster, user, agent=AGENT), self._wake, self._wake_all)
+        self._world = AgentWorld(lambda: ClusterClient(cluster, user, agent=AGENT, url=url), self._wake, self._wake_all)
         self.problems: list[Exception] = []
         """What an agent met that no honest one may meet: a status that is refused, an object against the contract. The
         end of the `with` block raises the first."""
 
     def __enter__(self) -> FakeAgents:
+        # Whoever has not seen everything says nothing: half a picture would be told as a node without pods.
+        try:
+            self._world.start()
+        except BaseException:
+            self._world.stop()
+            raise
         for worker in self._workers:
             worker.start()
-        self._world.start()
         return self
 
     def __exit__(

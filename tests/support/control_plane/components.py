@@ -155,7 +155,7 @@ def kwok_arguments(setting: Setting) -> list[str]:
         f"--kubeconfig={setting.kubeconfigs['kwok']}",
         f"--config={STAGES}",
         "--manage-all-nodes",
-        "--node-lease-duration-seconds=40",
+        "--node-lease-duration-seconds=0",
         f"--cidr={PODS}",
         f"--node-ip={LOOPBACK}",
     ]
