@@ -9,12 +9,15 @@ from itertools import count
 import pytest
 
 from hpi_core.errors import HpiError
+from hpi_operator.kube.resources import NAMESPACES
 from support.audit import WRITES
 from support.control_plane.binaries import Binaries, find_binaries
 from support.control_plane.cluster import ControlPlane
 from support.control_plane.components import PLAYED, WHOLE
 from support.control_plane.namespaces import make_namespace, remove_namespace
 from support.objects import Objects, serve_kinds
+from support.operated import Site
+from support.operators import OperatorProcess, install_operator
 
 NUMBERS = count(1)
 
@@ -93,3 +96,24 @@ def dry_objects(kinds_served: ControlPlane) -> Iterator[Objects]:
     assert kinds_served.kubectl("create", "namespace", "dry").exit_code == 0
     with Objects(kinds_served, "dry") as checked:
         yield checked
+
+
+@pytest.fixture(scope="session")
+def operated(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A cluster with nodes, agents and an operator that runs; shared: each test keeps to a namespace of its own."""
+    with ControlPlane(binaries, PLAYED, audit_policy=WRITES, parent=tmp_path_factory.mktemp("operated")) as cluster:
+        serve_kinds(cluster)
+        install_operator(cluster)
+        with Site(cluster) as site, OperatorProcess(cluster, "--log-level", "debug") as operator:
+            operator.wait_until_whole()
+            site.wait_until_usable()
+            site.operator = operator
+            yield site
+
+
+@pytest.fixture
+def own(operated: Site) -> Iterator[str]:
+    """A namespace of the test's own in `operated`, deleted afterwards with all that is in it."""
+    name = make_namespace(operated.cluster, f"test-{next(NUMBERS)}")
+    yield name
+    operated.delete(NAMESPACES, "", name)

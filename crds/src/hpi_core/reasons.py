@@ -170,7 +170,11 @@ REASONS: Final = _reasons(
         "A claim that one pod alone can mount cannot serve several replicas.",
         "Use ReadWriteMany, one replica, or medium Node.",
     ),
-    ("ClaimPending", "The claim has no volume yet.", "Nothing, or look at the claim's events: storage class, capacity."),
+    (
+        "ClaimPending",
+        "The claim has no volume yet.",
+        "Nothing, or look at the claim's events: storage class, capacity.",
+    ),
     (
         "ClaimDiffers",
         "The claim that is there was made otherwise than it is asked for, and a claim cannot be changed.",

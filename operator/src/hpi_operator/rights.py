@@ -11,7 +11,6 @@ from hpi_operator.kube.resources import (
     ENGINES,
     EVENTS,
     HPI_NODES,
-    JOBS,
     LEASES,
     NAMESPACES,
     NODE_POOLS,
@@ -41,15 +40,16 @@ def needed_rights(namespace: str) -> tuple[Right, ...]:
     # Pictures, and kopf.
     for resource in (NODES, HPI_NODES, RUNTIMES, NODE_POOLS, ENGINES, PODS, PIPELINES, NAMESPACES, *CHILDREN):
         found += [right(verb, resource) for verb in WATCHED]
-    # The object of a pass, and what its spec names; of Secrets and claims nothing but their metadata is asked for.
+    # The object of a pass, and what its spec names; of Secrets nothing but their metadata is asked for.
     found += [right("get", one) for one in (PIPELINES, CONFIG_MAPS, SECRETS, CLAIMS)]
-    # Objects of pipelines. A claim holds what is the user's: it is never deleted. Jobs are watched, and made by nobody.
+    # Objects of pipelines. A claim holds what is the user's: it is never deleted.
     for resource in CHILDREN:
-        found += [right(verb, resource) for verb in STATED] if resource is not JOBS else []
-        found += [right("delete", resource)] if resource not in (CLAIMS, JOBS) else []
+        found += [right(verb, resource) for verb in STATED]
+        found += [right("delete", resource)] if resource is not CLAIMS else []
     # HPINodes; they go with their Node.
     found += [right(verb, HPI_NODES) for verb in STATED]
-    found += [right("delete", ENGINES)]
+    # HPIEngines that are built ahead, and those that nothing wants any more.
+    found += [right(verb, ENGINES) for verb in (*STATED, "delete")]
     # Statuses.
     found += [right("patch", one, "status") for one in (PIPELINES, ENGINES, RUNTIMES, NODE_POOLS)]
     # Labels of Nodes say which runtimes are usable there.

@@ -32,8 +32,9 @@ def load_client(kubeconfig: str | None, connections: int) -> Any:
         else:
             config.load_incluster_config(client_configuration=configuration)
     except (ConfigException, OSError, yaml.YAMLError) as error:
+        by = f" by {path}" if path else ""
         raise Refused(
-            f"no API server to speak to{f' by {path}' if path else ''}: {error}; give --kubeconfig FILE, set $KUBECONFIG, or run in a pod whose "
+            f"no API server to speak to{by}: {error}; give --kubeconfig FILE, set $KUBECONFIG, or run in a pod whose "
             "service account's token is mounted"
         ) from error
     configuration.connection_pool_maxsize = connections

@@ -129,9 +129,11 @@ def _text(world: World, reference: Reference) -> str | None:
     key = reference.key
     resource = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS, "PersistentVolumeClaim": CLAIMS}[key.kind]
     # What a Secret holds is none of the operator's business: whether it is there is enough.
-    found = world.api.get(resource, key.name, key.namespace, metadata_only=reference.field is None)
+    found = world.api.get(resource, key.name, key.namespace, metadata_only=key.kind == "Secret")
     if found is None:
         return None
+    if key.kind == "PersistentVolumeClaim":
+        return ",".join(found["spec"].get("accessModes") or ())
     if reference.field is None:
         return ""
     text: str | None = (found.get("data") or {}).get(reference.field)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -98,8 +99,16 @@ def pod(manifest: Manifest) -> PodView:
         container=shown.get("name"),
         exit_code=ended.get("exitCode"),
         unschedulable_since=moment(scheduled.get("lastTransitionTime")) if waits else None,
+        scheduled_at=_since(scheduled),
+        ready_at=_since(conditions.get("Ready", {})),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
+
+
+def _since(condition: Mapping[str, Any]) -> datetime | None:
+    """Return since when a condition holds; None: it does not, or nobody says."""
+    date = condition.get("lastTransitionTime")
+    return moment(date) if condition.get("status") == "True" and date else None
 
 
 @dataclass(frozen=True)

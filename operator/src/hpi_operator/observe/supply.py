@@ -48,7 +48,10 @@ def _hardware(hpi_node: HPINode) -> Any:
     status = hpi_node.status
     if status is None:
         return None
-    return (status.hardware.devices, status.hardware.drivers)
+    hardware = status.hardware
+    # Engines are built ahead for a class of hardware: processors and whole gibibytes tell them apart.
+    memory = None if hardware.memory_bytes is None else hardware.memory_bytes >> 30
+    return (hardware.devices, hardware.drivers, hardware.processors, memory)
 
 
 def _labels(view: NodeView, asked: frozenset[str]) -> dict[str, str]:

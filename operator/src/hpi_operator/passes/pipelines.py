@@ -130,7 +130,7 @@ def _decide(tools: Tools, key: Key, subject: Subject, observed: ObservedPipeline
     if outcome.refusals:
         plan = plan_pipeline(replace(observed, refusals=tuple(outcome.refusals)), tools.classes)
     before, after = spelled("HPIPipeline", status), spelled("HPIPipeline", plan.status) or plan.status
-    _remember(tools, key, observed, after)
+    _remember(tools, key, plan, after)
     waits = [*_waits(tools, key, observed, outcome)]
     if plan.look_again_seconds is not None:
         waits.append(plan.look_again_seconds)
@@ -157,12 +157,12 @@ def _in_stages(plan: Plan, observed: ObservedPipeline) -> tuple[Sequence[Manifes
     return plan.apply[: last + 1], plan.apply[last + 1 :]
 
 
-def _remember(tools: Tools, key: Key, observed: ObservedPipeline, status: Manifest | None) -> None:
+def _remember(tools: Tools, key: Key, plan: Plan, status: Manifest | None) -> None:
     told: dict[str, Any] = dict(status or {})
     ready = next((one["status"] for one in told.get("conditions", ()) if one["type"] == reasons.READY), "Unknown")
     engines, runtime = tools.ledger.found(
         (key.namespace, key.name),
-        engines=frozenset(observed.engines_in_use),
+        engines=plan.wanted_engines,
         runtime=told.get("runtime") or "",
         ready=ready,
     )

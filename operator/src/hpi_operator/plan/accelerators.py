@@ -14,6 +14,10 @@ FORMAT: Final = 1
 ClassName = Literal["CPU", "NVIDIA", "Ascend"]
 CLASSES: Final[tuple[ClassName, ...]] = ("CPU", "NVIDIA", "Ascend")
 
+Fact = Literal["product", "computeCapability", "driver", "memoryMebibytes", "chip"]
+"""What labels tell of the devices of a node."""
+FACTS: Final[tuple[Fact, ...]] = ("product", "computeCapability", "driver", "memoryMebibytes", "chip")
+
 
 @dataclass(frozen=True)
 class ClassData:
@@ -25,20 +29,21 @@ class ClassData:
     resources: tuple[str, ...]
     """Extended resources in the order in which they are looked for; `*` stands for the rest of a name."""
     tolerations: tuple[Manifest, ...]
-    product_label: str | None
-    compute_capability_labels: tuple[str, ...]
-    driver_labels: tuple[str, ...]
-    memory_label: str | None
-    """Its value is in MiB."""
-    chip_label: str | None
+    labels: Mapping[Fact, tuple[tuple[str, ...], ...]]
+    """Ways to read each fact from a node's labels, the first that the node has counts; the values of one way are joined
+    by dots."""
     runtime_class: str | None
     environment: Mapping[str, str]
 
     @property
     def label_keys(self) -> frozenset[str]:
         """Every label that a decision about the class may read."""
-        named = (self.product_label, self.memory_label, self.chip_label)
-        return frozenset({key for key in named if key} | {*self.compute_capability_labels, *self.driver_labels})
+        return frozenset(key for ways in self.labels.values() for way in ways for key in way)
+
+    @property
+    def label(self) -> str:
+        """Value of the label `class`: the class in lower case."""
+        return self.name.lower()
 
     def matches(self, resource: str) -> bool:
         """Return whether an extended resource is one of the class."""
@@ -70,17 +75,17 @@ def read_classes(document: Mapping[str, Any]) -> dict[ClassName, ClassData]:
 
 
 def _class(name: ClassName, written: Mapping[str, Any]) -> ClassData:
-    labels = written["labels"]
+    unknown = set(written["labels"]) - set(FACTS)
+    if unknown:
+        raise Bug(f"configs/accelerators.yml: class {name} has labels for {sorted(unknown)}, known are {list(FACTS)}")
     return ClassData(
         name=name,
         device=written["device"],
         resources=tuple(written["resources"]),
         tolerations=tuple(written["tolerations"]),
-        product_label=labels.get("product"),
-        compute_capability_labels=tuple(labels.get("computeCapability", ())),
-        driver_labels=tuple(labels.get("driver", ())),
-        memory_label=labels.get("memoryMebibytes"),
-        chip_label=labels.get("chip"),
+        labels={
+            fact: tuple(tuple(way) for way in written["labels"][fact]) for fact in FACTS if fact in written["labels"]
+        },
         runtime_class=written["runtimeClass"],
         environment=dict(written["environment"]),
     )

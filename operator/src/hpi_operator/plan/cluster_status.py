@@ -72,7 +72,8 @@ def _observations(
     )
     if rivals:
         shared = sum(len(owners) > 1 for _, _, owners in (*members, *lost))
-        message = f"{shared} nodes are selected by {', '.join(rivals)} too; {len(lost)} of them belong to an older pool"
+        names = ", ".join(rivals)
+        message = f"nodes that {names} selects too: {shared}; of those, an older pool has {len(lost)}"
         yield observation(reasons.OVERLAPPING, True, "PoolsOverlap", message)
     else:
         yield observation(reasons.OVERLAPPING, False, "NoOverlap")
@@ -81,7 +82,7 @@ def _observations(
         yield observation(reasons.UP_TO_DATE, False, "NoSuchRuntime", f"spec.runtimes names {', '.join(missing)}")
     elif late:
         first = late[0]
-        message = f"{len(late)} of {len(states)} nodes; {first}: {states[first][1]}"
+        message = f"{len(late)} of {len(states)} nodes wait; {first}: {states[first][1]}"
         yield observation(reasons.UP_TO_DATE, False, "NodesWaiting", message)
     else:
         yield observation(reasons.UP_TO_DATE, True, "AsWanted")

@@ -1,4 +1,4 @@
-"""Which HPIEngines of a namespace are wanted, and which go; and those that a pipeline wants ahead of its pods."""
+"""Which HPIEngines of a namespace are wanted, and which go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def wanted_condition(engine: HPIEngine, generation: int, is_wanted: bool, now: d
 
 def conditions_to_write(observed: ObservedEngines) -> Iterator[tuple[HPIEngine, Manifest]]:
     """Yield the engines whose condition differs from what is so, with the status to apply."""
-    for engine, _, _ in observed.engines:
+    for engine, _, _ in sorted(observed.engines, key=lambda one: one[0].metadata.name):
         is_wanted = engine.metadata.name in observed.wanted
         if not is_wanted and not observed.complete:
             continue
@@ -38,11 +38,10 @@ def deletions(observed: ObservedEngines) -> tuple[tuple[Deletion, ...], float | 
     if not observed.complete:
         return (), None
     found, waits = [], []
-    retention = timedelta(seconds=observed.settings.engine_retention_seconds)
-    for engine, created_at, uid in observed.engines:
+    for engine, _, uid in sorted(observed.engines, key=lambda one: one[0].metadata.name):
         if engine.metadata.name in observed.wanted:
             continue
-        remaining = (_unwanted_since(engine, created_at) + retention - observed.now).total_seconds()
+        remaining = _remaining_seconds(engine, observed)
         if remaining > 0:
             waits.append(remaining)
             continue
@@ -51,9 +50,12 @@ def deletions(observed: ObservedEngines) -> tuple[tuple[Deletion, ...], float | 
     return tuple(found), min(waits, default=None)
 
 
-def _unwanted_since(engine: HPIEngine, created_at: datetime) -> datetime:
+def _remaining_seconds(engine: HPIEngine, observed: ObservedEngines) -> float:
+    """Return how long an unwanted engine is kept still: from when its condition said so, else from now."""
     conditions = () if engine.status is None else engine.status.conditions
     told = next((one for one in conditions if one.type == reasons.WANTED and one.status == "False"), None)
-    if told is None:
-        return created_at
-    return datetime.fromisoformat(told.last_transition_time.replace("Z", "+00:00"))
+    since = observed.now
+    if told is not None:
+        since = datetime.fromisoformat(told.last_transition_time.replace("Z", "+00:00"))
+    retention = timedelta(seconds=observed.settings.engine_retention_seconds)
+    return (since + retention - observed.now).total_seconds()

@@ -84,5 +84,7 @@ class Plan:
     events: tuple[Event, ...] = ()
     labels: Mapping[str, str | None] = field(default_factory=dict)
     """Labels that a Node should have; None: should not have. Of Node passes alone."""
+    wanted_engines: frozenset[str] = frozenset()
+    """HPIEngines of the namespace that a pipeline uses or wants ahead of its pods. Of pipeline passes alone."""
     look_again_seconds: float | None = None
     """When time alone may change the decision; None: when something changes."""

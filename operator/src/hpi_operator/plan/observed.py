@@ -62,6 +62,8 @@ class NodeGroup:
     count: int
     examples: tuple[str, ...]
     """Up to five names, sorted."""
+    shares_engines: bool = False
+    """Whether the pool of the nodes lets every namespace use the engines that one of them built."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class PodView:
     class_: str
     """Class of hardware, in lower case."""
     track: str
-    """`stable` or `canary`."""
+    """`stable` or `canary`; empty for a pod that builds ahead of serving."""
     node: str | None
     phase: str
     ready: bool
@@ -87,6 +89,10 @@ class PodView:
     container: str | None = None
     exit_code: int | None = None
     unschedulable_since: datetime | None = None
+    scheduled_at: datetime | None = None
+    """When it got its node; None: it has none yet, or nobody says."""
+    ready_at: datetime | None = None
+    """Since when it answers; None: it does not, or nobody says."""
     deleting: bool = False
 
 
@@ -131,8 +137,8 @@ class ObservedPipeline:
     engines: tuple[HPIEngine, ...] = ()
     """HPIEngines of the namespace."""
     references: Mapping[ObjectKey, str | None] = field(default_factory=dict)
-    """Objects that the spec names: text of the ConfigMap's key, empty text for a Secret or claim that is there; None:
-    it is missing."""
+    """Objects that the spec names: text of the ConfigMap's key, access modes of the claim with commas between them,
+    empty text for a Secret that is there; None: it is missing."""
     apis: frozenset[str] = frozenset()
     """Optional APIs that the cluster has, such as `gateway.networking.k8s.io/v1 HTTPRoute`."""
     namespace_terminating: bool = False

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from hpi_core.names import CLASS, TRACK
+from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_operator.plan.accelerators import ClassData, ClassName
-from hpi_operator.plan.intent import Deletion, Manifest, Plan, key_of
+from hpi_operator.plan.acceptance import Blocked, blocked, read_config
+from hpi_operator.plan.clearing import deletions
+from hpi_operator.plan.findings import Findings
+from hpi_operator.plan.intent import Manifest, Plan, key_of
+from hpi_operator.plan.objects import HTTP_ROUTE, Wanted, objects, taken
 from hpi_operator.plan.observed import ObservedPipeline
-from hpi_operator.plan.pipeline_status import Findings, pipeline_status
-from hpi_operator.plan.placing import Placing, place
-from hpi_operator.plan.replicas import spread, waiting_too_long, wanted_replicas
-from hpi_operator.plan.revisions import Revision, config_map, stored_revisions, wanted_revision, with_present
-from hpi_operator.plan.rollout import RolloutDecision, RolloutObserved, decide
-from hpi_operator.plan.workload.deployment import autoscaler, deployment, disruption_budget
-from hpi_operator.plan.workload.exposure import cache_claim, http_route, network_policy, service, service_account
-from hpi_operator.plan.workload.parts import CANARY, STABLE, ClassPlan, Owner, TrackPlan
+from hpi_operator.plan.ownership import is_owned
+from hpi_operator.plan.pipeline_status import pipeline_status
+from hpi_operator.plan.placing import Placing, Scene, not_usable, place, still_holds
+from hpi_operator.plan.prebuild import Prebuild, prebuild
+from hpi_operator.plan.present import Present, of_track, present_deployments
+from hpi_operator.plan.replicas import count_pods, may_be_away, spread, wanted_replicas
+from hpi_operator.plan.revisions import (
+    MAX_DATA_BYTES,
+    Revision,
+    data_bytes,
+    new_revision,
+    newest_of_spec,
+    revision_data,
+    spec_digest,
+    stored_revisions,
+    with_present,
+)
+from hpi_operator.plan.rollout import decide, sooner
+from hpi_operator.plan.rollout_state import RolloutDecision, RolloutObserved
+from hpi_operator.plan.workload.parts import STABLE, ClassPlan, Owner
 
-HTTP_ROUTE: Final = "gateway.networking.k8s.io/v1 HTTPRoute"
+__all__ = ["HTTP_ROUTE", "plan_pipeline"]
 
-KEPT_FOR_GOOD: Final = frozenset({"PersistentVolumeClaim"})
-"""Kinds that are not deleted when nothing wants them: what they hold is the user's, and goes with the pipeline."""
+TAKEN_SECONDS: Final = 10.0
+"""How soon to look again at an object of somebody else's that has a name that the pipeline needs."""
 
 
 def plan_pipeline(observed: ObservedPipeline, classes: Mapping[ClassName, ClassData]) -> Plan:
@@ -34,192 +50,208 @@ def plan_pipeline(observed: ObservedPipeline, classes: Mapping[ClassName, ClassD
         observed: Everything that was observed.
         classes: The classes of hardware as data.
     """
-    findings = Findings()
-    blocked = _blocked(observed)
-    if blocked is not None:
-        return pipeline_status(observed, replace(findings, blocked=blocked))
-    placing = place(observed, classes)
-    findings = replace(findings, placing=placing)
-    if not placing.classes:
-        return pipeline_status(observed, findings)
-    return _placed(observed, placing, findings)
+    observed = _in_order(observed)
+    refused = blocked(observed)
+    config = read_config(observed) if refused is None else None
+    if isinstance(config, Blocked):
+        refused, config = config, None
+    if refused is not None:
+        return pipeline_status(observed, Findings(blocked=refused))
+    return _Look(observed, classes, config).plan()
 
 
-def _blocked(observed: ObservedPipeline) -> tuple[str, str] | None:
-    """Return reason and message of what keeps everything from being made, or None."""
-    if observed.namespace_terminating:
-        return "NamespaceTerminating", "the namespace is being deleted"
-    if observed.problems:
-        return "InvalidSpec", "; ".join(observed.problems)
-    missing = sorted(str(key) for key, text in observed.references.items() if text is None)
-    if missing:
-        return "ReferenceMissing", f"missing: {', '.join(missing)}"
-    return None
-
-
-def _placed(observed: ObservedPipeline, placing: Placing, findings: Findings) -> Plan:
-    owner = Owner(observed.pipeline, observed.uid, observed.pipeline.metadata.namespace or "default")
-    live = _deployments(observed)
-    stable = live.get(STABLE, {})
-    names = [one.label for one in placing.classes]
-    total = wanted_replicas(observed.pipeline, sum(_replicas(one) for one in stable.values()) if stable else None)
-    stuck, following = waiting_too_long(observed.pods, observed.now, observed.settings.spill_after_seconds)
-    live_counts = {name: _replicas(one) for name, one in stable.items()}
-    counts = spread(names, total, live_counts, stuck, observed.pipeline.spec.placement.policy)
-    decision = decide(_rollout_observed(observed, live, total))
-    in_use = [one for one in placing.classes if counts[one.label] > 0 or one is placing.classes[0]]
-    apply = tuple(_objects(observed, owner, in_use, counts, decision))
-    waits = [seconds for seconds in (following, decision.look_again_seconds) if seconds is not None]
-    findings = replace(
-        findings,
-        decision=decision,
-        classes=tuple(in_use),
-        counts=counts,
-        wanted_replicas=total,
-        spilled=any(counts[name] > 0 for name in names[1:]) and observed.pipeline.spec.placement.policy == "Spill",
-        route_missing=observed.pipeline.spec.route is not None and HTTP_ROUTE not in observed.apis,
-    )
-    status = pipeline_status(observed, findings)
+def _in_order(observed: ObservedPipeline) -> ObservedPipeline:
+    """Return the same in one order: whoever tells first decides nothing."""
     return replace(
-        status,
-        apply=apply,
-        delete=tuple(_deletions(observed, apply, in_use, total)),
-        look_again_seconds=min(
-            [*waits, *([status.look_again_seconds] if status.look_again_seconds else [])], default=None
-        ),
+        observed,
+        supply=tuple(sorted(observed.supply, key=lambda one: (one.examples, repr(sorted(one.labels.items()))))),
+        runtimes=tuple(sorted(observed.runtimes, key=lambda one: one.metadata.name)),
+        children={key: observed.children[key] for key in sorted(observed.children)},
+        pods=tuple(sorted(observed.pods, key=lambda one: (one.name, one.uid))),
+        engines=tuple(sorted(observed.engines, key=lambda one: one.metadata.name)),
+        engines_in_use=tuple(sorted(set(observed.engines_in_use))),
+        engine_messages=tuple(sorted(observed.engine_messages)),
     )
 
 
-def _rollout_observed(
-    observed: ObservedPipeline, live: Mapping[str, Mapping[str, Manifest]], total: int
-) -> RolloutObserved:
-    pipeline, status = observed.pipeline, observed.pipeline.status
-    stored = stored_revisions(pipeline, observed.children)
-    wanted = wanted_revision(pipeline, _config_text(observed), stored, observed.now)
-    return RolloutObserved(
-        present=pipeline,
-        wanted=wanted,
-        stored=stored,
-        active=None if status is None else status.revision,
-        canary=None if status is None or status.wanted_revision != wanted.name else status.canary,
-        deployments={track: tuple(by_class.values()) for track, by_class in live.items()},
-        pods=observed.pods,
-        replicas=total,
-        now=observed.now,
-    )
+@dataclass(frozen=True)
+class _Look:
+    """One look at one pipeline."""
 
+    observed: ObservedPipeline
+    classes: Mapping[ClassName, ClassData]
+    config: Mapping[str, Any] | None
+    """The YAML of the ConfigMap that the spec names."""
 
-def _config_text(observed: ObservedPipeline) -> str | None:
-    config = observed.pipeline.spec.config
-    if config is None or config.config_map_key_ref is None:
-        return None
-    name = config.config_map_key_ref.name
-    return next(
-        (text for key, text in observed.references.items() if key.kind == "ConfigMap" and key.name == name), None
-    )
-
-
-def _deployments(observed: ObservedPipeline) -> dict[str, dict[str, Manifest]]:
-    """Return the live Deployments by track and class."""
-    found: dict[str, dict[str, Manifest]] = {}
-    for key, manifest in observed.children.items():
-        labels = manifest["metadata"].get("labels") or {}
-        if key.kind == "Deployment" and TRACK in labels and CLASS in labels:
-            found.setdefault(labels[TRACK], {})[labels[CLASS]] = manifest
-    return found
-
-
-def _replicas(manifest: Manifest) -> int:
-    replicas: int = manifest["spec"].get("replicas", 1)
-    return replicas
-
-
-def _objects(
-    observed: ObservedPipeline,
-    owner: Owner,
-    classes: Sequence[ClassPlan],
-    counts: Mapping[str, int],
-    decision: RolloutDecision,
-) -> Iterator[Manifest]:
-    """Yield every object that should be: what a pod needs first, then the pods, then how they are reached."""
-    pipeline = observed.pipeline
-    for revision in kept_revisions(observed, decision):
-        yield config_map(revision, owner.metadata(revision.config_map))
-    yield service_account(owner)
-    if pipeline.spec.cache.medium == "PersistentVolumeClaim" and pipeline.spec.cache.claim_name is None:
-        yield cache_claim(owner, pipeline.spec.cache)
-    for one in classes:
-        yield deployment(_track(observed, owner, one, decision.stable, STABLE, counts[one.label]))
-    if decision.canary is not None:
-        yield deployment(
-            _track(observed, owner, classes[0], decision.canary, CANARY, decision.canary_replicas, is_canary=True)
+    def plan(self) -> Plan:
+        """Decide."""
+        observed, pipeline = self.observed, self.observed.pipeline
+        deployments = present_deployments(observed.children, observed.uid)
+        # A pod without a track builds ahead: it serves nobody.
+        serving = tuple(pod for pod in observed.pods if pod.track)
+        counted = count_pods(
+            [pod for pod in serving if pod.track == STABLE], observed.now, observed.settings.spill_after_seconds
         )
-    yield service(owner, pipeline)
-    yield disruption_budget(owner, pipeline)
-    if pipeline.spec.autoscaling is not None:
-        yield autoscaler(owner, classes[0].label, pipeline.spec.autoscaling)
-    if observed.settings.network_policies:
-        yield network_policy(owner, observed.settings)
-    if pipeline.spec.route is not None and HTTP_ROUTE in observed.apis:
-        weight = None if decision.canary_status is None else decision.canary_status.weight_percent
-        if weight is not None:
-            yield service(owner, pipeline, STABLE)
-            yield service(owner, pipeline, CANARY)
-        yield http_route(owner, pipeline, pipeline.spec.route, weight)
+        total = self._total(deployments)
+        scene = Scene(observed.supply, observed.runtimes, self.classes, deployments, counted, total)
+        stored = stored_revisions(pipeline, self._own("ConfigMap"))
+        wanted, placing = self._wanted(scene, stored)
+        if wanted is None or not placing.classes:
+            return pipeline_status(observed, Findings(placing=placing, wanted_replicas=total))
+        if data_bytes(wanted.data or revision_data(wanted)) > MAX_DATA_BYTES:
+            too_large = Blocked("InvalidSpec", f"the spec and its configuration must not need {MAX_DATA_BYTES} bytes")
+            return pipeline_status(observed, Findings(blocked=too_large))
+        owner = Owner(pipeline, observed.uid, pipeline.metadata.namespace or "default")
+        ahead = prebuild(
+            observed, owner, wanted, with_present(wanted, pipeline), self._built_for(placing.classes, pipeline)
+        )
+        decision = decide(self._rollout(scene, stored, wanted, placing, ahead, serving))
+        return self._carried_out(scene, owner, stored, placing, ahead, decision)
 
+    def _total(self, deployments: tuple[Present, ...]) -> int:
+        """Return how many pods are wanted: an autoscaler says so by the Deployment that it scales."""
+        spec, live = self.observed.pipeline.spec, of_track(deployments, STABLE)
+        first = next(
+            (live[one.class_.lower()] for one in spec.placement.accelerators if one.class_.lower() in live), None
+        )
+        scaled = self._scaled_class(live)
+        if scaled is not None:
+            first = live.get(scaled, first)
+        return wanted_replicas(spec.replicas, spec.autoscaling, None if first is None else first.replicas)
 
-def _track(
-    observed: ObservedPipeline,
-    owner: Owner,
-    one: ClassPlan,
-    revision: Revision,
-    track: str,
-    replicas: int,
-    *,
-    is_canary: bool = False,
-) -> TrackPlan:
-    scaled = observed.pipeline.spec.autoscaling is not None and not is_canary
-    first = observed.pipeline.spec.placement.accelerators[0].class_.lower() == one.label
-    # The autoscaler's replicas are never stated; where it has not written any yet, Kubernetes begins with one.
-    count = None if scaled and first else replicas
-    return TrackPlan(owner, revision, with_present(revision, observed.pipeline), one, track, count, observed.settings)
+    def _scaled_class(self, live: Mapping[str, Present]) -> str | None:
+        """Return the class whose Deployment the pipeline's autoscaler scales; None: there is no autoscaler yet."""
+        targets = [one["spec"]["scaleTargetRef"]["name"] for one in self._own("HorizontalPodAutoscaler")]
+        return next((label for label, one in sorted(live.items()) if one.key.name in targets), None)
 
+    def _own(self, kind: str) -> list[Manifest]:
+        observed = self.observed
+        return [one for key, one in observed.children.items() if key.kind == kind and is_owned(one, observed.uid)]
 
-def kept_revisions(observed: ObservedPipeline, decision: RolloutDecision) -> tuple[Revision, ...]:
-    """Return the revisions that are kept: those in use, the wanted one, and the newest up to the history limit."""
-    stored = stored_revisions(observed.pipeline, observed.children)
-    # The wanted one comes last: it may carry the mark of a failure that the stored one does not have yet.
-    in_use = [decision.stable, *([decision.canary] if decision.canary else []), decision.wanted]
-    found = {one.name: one for one in in_use}
-    limit = observed.pipeline.spec.rollout.revision_history_limit
-    history = [one for one in stored if one.name not in found][:limit]
-    kept = {one.name: one for one in (*found.values(), *history)}
-    return tuple(sorted(kept.values(), key=lambda one: (one.number, one.name)))
+    def _wanted(self, scene: Scene, stored: tuple[Revision, ...]) -> tuple[Revision | None, Placing]:
+        """Return the revision that the spec asks for, and what the cluster offers it.
 
+        The stored one, as long as its runtimes can be had; else a new one, on those that can.
+        """
+        pipeline = self.observed.pipeline
+        known = newest_of_spec(stored, spec_digest(pipeline, self.config))
+        if known is not None:
+            placing = place(scene, with_present(known, pipeline), known.runtimes, known.name)
+            if still_holds(scene, placing, known.runtimes, known.name):
+                return known, placing
+        placing = place(scene, pipeline, {}, None)
+        if not placing.classes:
+            return known, placing
+        number = 1 + max((one.number for one in stored), default=0)
+        new = new_revision(pipeline, self.config, placing.records(), number, self.observed.now)
+        found = next((one for one in stored if one.name == new.name), new)
+        # Its Deployments may be there already, where its ConfigMap was lost.
+        return found, place(scene, with_present(found, pipeline), found.runtimes, found.name)
 
-def _deletions(
-    observed: ObservedPipeline, apply: Sequence[Manifest], classes: Sequence[ClassPlan], total: int
-) -> Iterator[Deletion]:
-    """Yield the pipeline's own objects that nothing wants any more; none while the picture is not whole."""
-    if not observed.complete:
-        return
-    wanted = {key_of(manifest) for manifest in apply}
-    labels = {one.label for one in classes}
-    ready = sum(pod.ready and pod.class_ in labels and not pod.deleting for pod in observed.pods)
-    for key in sorted(observed.children):
-        manifest = observed.children[key]
-        if key in wanted or key.kind in KEPT_FOR_GOOD or not is_owned(manifest, observed.uid):
-            continue
-        if manifest["metadata"].get("deletionTimestamp") is not None or key.kind in ("Job", "Pod"):
-            continue
-        # What serves goes when as many serve elsewhere.
-        serves = key.kind == "Deployment" and manifest["metadata"]["labels"].get(TRACK) == STABLE
-        if serves and ready < total:
-            continue
-        yield Deletion(key, manifest["metadata"]["uid"], "nothing wants it any more")
+    def _built_for(self, classes: tuple[ClassPlan, ...], pipeline: HPIPipeline) -> tuple[ClassPlan, ...]:
+        return classes if pipeline.spec.placement.policy == "Spill" else classes[:1]
 
+    def _rollout(
+        self,
+        scene: Scene,
+        stored: tuple[Revision, ...],
+        wanted: Revision,
+        placing: Placing,
+        ahead: Prebuild,
+        serving: tuple[Any, ...],
+    ) -> RolloutObserved:
+        spec, status = self.observed.pipeline.spec, self.observed.pipeline.status
+        failure = None if status is None else status.last_failure
+        # On the last class nobody stands in for a pod that waits for a node.
+        excused = [one.label for one in placing.classes[:-1]] if spec.placement.policy == "Spill" else []
+        return RolloutObserved(
+            rollout=spec.rollout,
+            wanted=wanted,
+            stored=stored,
+            active=None if status is None else status.revision,
+            canary=None if status is None or status.wanted_revision != wanted.name else status.canary,
+            told=None if failure is None else (failure.revision, failure.reason),
+            deployments=scene.deployments,
+            pods=serving,
+            replicas=scene.replicas,
+            now=self.observed.now,
+            has_gateway=spec.route is not None and HTTP_ROUTE in self.observed.apis,
+            waits_for=ahead.waits_for,
+            waits_for_node=not_usable(placing.classes[0]),
+            excused=frozenset(excused),
+        )
 
-def is_owned(manifest: Manifest, uid: str) -> bool:
-    """Return whether an object is controlled by the pipeline of a UID."""
-    owners: Sequence[Mapping[str, Any]] = manifest["metadata"].get("ownerReferences") or ()
-    return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
+    def _carried_out(
+        self,
+        scene: Scene,
+        owner: Owner,
+        stored: tuple[Revision, ...],
+        placing: Placing,
+        ahead: Prebuild,
+        decision: RolloutDecision,
+    ) -> Plan:
+        observed, spec = self.observed, self.observed.pipeline.spec
+        stable = self._classes_of(scene, decision.stable, decision.wanted, placing)
+        labels = [one.label for one in stable]
+        counts = spread(labels, scene.replicas, scene.pods, spec.placement.policy) if stable else {}
+        in_use = tuple(one for one in stable if counts[one.label] > 0 or one is stable[0])
+        canary = decision.canary
+        canary_class = (
+            None
+            if canary is None
+            else next(iter(self._classes_of(scene, canary.revision, decision.wanted, placing)), None)
+        )
+        wanted = Wanted(
+            decision=decision,
+            classes=in_use,
+            canary_class=canary_class,
+            counts=counts,
+            may_be_away=may_be_away(labels, counts, scene.pods) if spec.placement.policy == "Spill" else {},
+            waiting=sum(scene.pods.waiting.get(label, 0) for label in labels[:-1])
+            if spec.placement.policy == "Spill"
+            else 0,
+            scene=scene,
+            stored=stored,
+            ahead=ahead,
+        )
+        made = tuple(objects(observed, owner, wanted))
+        others = taken(observed, made)
+        findings = Findings(
+            placing=placing,
+            classes=in_use,
+            counts=counts,
+            wanted_replicas=scene.replicas,
+            decision=decision,
+            waiting=scene.pods.waiting,
+            ahead=ahead,
+            taken=tuple(words for _, words in others),
+        )
+        status = pipeline_status(observed, findings)
+        names = {key for key, _ in others}
+        gone = tuple(deletions(observed, made, wanted))
+        spoiled = {one.key for one in gone}
+        apply = tuple(one for one in made if key_of(one) not in names | spoiled)
+        again = [
+            status.look_again_seconds,
+            decision.look_again_seconds,
+            ahead.look_again_seconds,
+            scene.pods.next_seconds if spec.placement.policy == "Spill" else None,
+            TAKEN_SECONDS if others else None,
+        ]
+        return replace(
+            status,
+            apply=apply,
+            delete=gone,
+            look_again_seconds=sooner(again),
+        )
+
+    def _classes_of(
+        self, scene: Scene, revision: Revision | None, wanted: Revision, placing: Placing
+    ) -> tuple[ClassPlan, ...]:
+        """Return the classes of hardware of a revision; none: there is no such revision, or no place for it now."""
+        if revision is None:
+            return ()
+        if revision.name == wanted.name:
+            return placing.classes
+        pipeline = with_present(revision, self.observed.pipeline)
+        return place(scene, pipeline, revision.runtimes, revision.name).classes

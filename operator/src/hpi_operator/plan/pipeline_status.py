@@ -1,225 +1,131 @@
-"""The status of a pipeline: what was asked, what was obtained, why, and what to do."""
+"""The status of a pipeline: its conditions, counts that do not grow with the cluster, and words for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Final
 
 from hpi_core import reasons
-from hpi_core.api.v1alpha1.engine import CandidateStatus, HPIEngine
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.api.v1alpha1.pipeline_status import MAX_MODELS, ActiveCount
-from hpi_core.names import PIPELINE
-from hpi_operator.plan.conditions import Observation, merged, observation, readiness, shortened, stamp
+from hpi_core.api.v1alpha1.pipeline_status import MAX_EXAMPLES, PipelineStatus
+from hpi_core.names import CLASS, PIPELINE, TRACK
+from hpi_operator.plan.accelerators import CLASSES
+from hpi_operator.plan.conditions import Observation, merged, readiness, shortened, stamp
+from hpi_operator.plan.findings import Findings
 from hpi_operator.plan.intent import Event, Plan
-from hpi_operator.plan.observed import MAX_EXAMPLES, ObservedPipeline
-from hpi_operator.plan.placing import Placing
-from hpi_operator.plan.revisions import stored_revisions
-from hpi_operator.plan.rollout import RolloutDecision, absolute, is_failing
+from hpi_operator.plan.model_status import engine_counts, model_statuses
+from hpi_operator.plan.observed import ObservedPipeline
+from hpi_operator.plan.ownership import is_owned
+from hpi_operator.plan.pipeline_conditions import NEEDED, active_count, observations, serving
+from hpi_operator.plan.pipeline_notes import notes
+from hpi_operator.plan.revisions import Failure, Revision, stored_revisions
+from hpi_operator.plan.rollout_state import RolloutDecision
 from hpi_operator.plan.workload.exposure import service_port
-from hpi_operator.plan.workload.parts import ClassPlan
+from hpi_operator.plan.workload.parts import STABLE
 
-NEEDED: Final = (reasons.ACCEPTED, reasons.PLACED, reasons.CACHE_READY, reasons.AVAILABLE, reasons.ROUTED)
-"""Conditions that Ready sums up, in the order in which the first that does not hold is told."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the decision found on its way."""
-
-    blocked: tuple[str, str] | None = None
-    """Reason and message of what keeps everything from being made."""
-    placing: Placing | None = None
-    classes: tuple[ClassPlan, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    wanted_replicas: int | None = None
-    decision: RolloutDecision | None = None
-    spilled: bool = False
-    route_missing: bool = False
+MAX_REVISIONS: Final = 10
+MAX_WORDS: Final = 128
+QUIET: Final = frozenset({"Progressing", "NoReplica", "NotReported", "ClaimPending", "RouteNotAccepted"})
+"""Reasons for which a pipeline is not ready that time mends as a rule."""
 
 
 def pipeline_status(observed: ObservedPipeline, findings: Findings) -> Plan:
     """Return a plan that holds the status alone, with the events of what has changed."""
     before = observed.pipeline.status
-    told = list(_observations(observed, findings))
+    told = list(observations(observed, findings))
     told.append(readiness(told, NEEDED))
     old = () if before is None else before.conditions
-    conditions = merged(old, told, observed.generation, observed.now)
     status: dict[str, Any] = {
         "observedGeneration": observed.generation,
-        "conditions": conditions,
+        "conditions": merged(old, told, observed.generation, observed.now),
         **_counts(observed, findings),
         **_words(observed, findings),
         **_rollout(observed, findings),
-        **_engines(observed),
+        "models": model_statuses(observed),
+        "engines": engine_counts(observed, findings.ahead.engines),
+        "notes": notes(observed, findings),
     }
-    events = [*(findings.decision.events if findings.decision is not None else ())]
-    was = next((one for one in old if one.type == reasons.READY), None)
-    now = next(one for one in told if one.type == reasons.READY)
-    if was is None or (was.status, was.reason) != (now.status, now.reason):
-        kind = "Normal" if now.status == "True" or now.reason in ("Progressing", "NoReplica") else "Warning"
-        events.append(Event(now.reason, now.message or "ready", "Warning" if kind == "Warning" else "Normal"))
+    decided = () if findings.decision is None else findings.decision.events
     return Plan(
-        status={key: value for key, value in status.items() if value not in (None, [], "")}, events=tuple(events)
+        status={key: value for key, value in status.items() if value not in (None, [], "")},
+        events=(*decided, *_events(before, told)),
+        wanted_engines=findings.ahead.engines | frozenset(observed.engines_in_use),
     )
 
 
-def _observations(observed: ObservedPipeline, findings: Findings) -> Iterator[Observation]:
-    yield _accepted(observed, findings)
-    if findings.blocked is None:
-        yield _placed(findings)
-    yield _available(observed, findings)
-    if findings.decision is not None:
-        yield _progressing(findings.decision)
-    yield _engine_active(observed)
-    if observed.pipeline.spec.cache.medium == "PersistentVolumeClaim":
-        yield observation(reasons.CACHE_READY, True, "AsWanted")
-    if findings.route_missing:
-        message = "spec.route needs gateway.networking.k8s.io/v1 HTTPRoute, which the cluster does not have"
-        yield observation(reasons.ROUTED, False, "ApiMissing", message)
-    elif observed.pipeline.spec.route is not None and findings.decision is not None:
-        yield observation(reasons.ROUTED, True, "AsWanted")
-
-
-def _accepted(observed: ObservedPipeline, findings: Findings) -> Observation:
-    if findings.blocked is not None:
-        return observation(reasons.ACCEPTED, False, *findings.blocked)
-    if observed.refusals:
-        message = "; ".join(one.message for one in observed.refusals)
-        return observation(reasons.ACCEPTED, False, observed.refusals[0].reason, message)
-    return observation(reasons.ACCEPTED, True, "SpecAccepted")
-
-
-def _placed(findings: Findings) -> Observation:
-    placing = findings.placing
-    if placing is None:
-        return observation(reasons.PLACED, "Unknown", "WorldIncomplete")
-    lacks = "; ".join((*placing.lacking, *placing.no_runtime))
-    if not placing.classes:
-        reason = "NoMatchingRuntime" if placing.no_runtime else "NoMatchingNode"
-        return observation(reasons.PLACED, False, reason, lacks)
-    first = placing.classes[0]
-    if first.chosen.usable_nodes == 0:
-        name = first.chosen.runtime.metadata.name
-        nodes = sum(group.count for group in first.chosen.groups)
-        message = f"the self-test of {name} has not passed yet on any of the {nodes} nodes that it fits"
-        return observation(reasons.PLACED, False, "RuntimeNotUsable", message)
-    words = ", ".join(
-        f"{one.data.name} with {one.chosen.runtime.metadata.name} on {one.chosen.usable_nodes} usable nodes"
-        for one in findings.classes
-    )
-    return observation(
-        reasons.PLACED, True, "Spilled" if findings.spilled else "ClassChosen", words + (f"; {lacks}" if lacks else "")
-    )
-
-
-def _available(observed: ObservedPipeline, findings: Findings) -> Observation:
-    ready = _ready(observed)
-    wanted = findings.wanted_replicas
-    if wanted is None:
-        wanted = observed.pipeline.spec.replicas or 0
-    if wanted == 0 and findings.wanted_replicas == 0:
-        return observation(reasons.AVAILABLE, True, "ScaledToZero", "spec.replicas is 0")
-    may_miss = absolute(observed.pipeline.spec.availability.max_unavailable, wanted)
-    words = f"{ready} of {wanted} replicas answer{_why(observed)}"
-    if ready == 0:
-        return observation(reasons.AVAILABLE, False, "NoReplica", words)
-    if ready < wanted - may_miss:
-        return observation(reasons.AVAILABLE, False, "TooFewReplicas", words)
-    return observation(reasons.AVAILABLE, True, "EnoughReplicas", f"{ready} of {wanted} replicas answer")
-
-
-def _why(observed: ObservedPipeline) -> str:
-    """Return what the pod that fails worst says, or the one that waits for a node."""
-    failing = [pod for pod in observed.pods if is_failing(pod)]
-    waiting = [pod for pod in observed.pods if pod.unschedulable_since is not None and pod.node is None]
-    for pod in sorted([*failing, *waiting], key=lambda pod: (-pod.restarts, pod.name)):
-        where = f", container {pod.container}" if pod.container else ""
-        return f"; pod {pod.name}{where}: {pod.waiting_reason or 'unschedulable'}: {pod.message}"
-    return ""
-
-
-def _progressing(decision: RolloutDecision) -> Observation:
-    if decision.state in ("RolledBack", "Stopped"):
-        reason = "RolledBack" if decision.state == "RolledBack" else "RevisionFailed"
-        return observation(reasons.PROGRESSING, False, reason, decision.message)
-    if decision.state == "Paused":
-        return observation(reasons.PROGRESSING, False, "Paused", decision.message)
-    if decision.state == "Canary":
-        return observation(reasons.PROGRESSING, True, "CanaryStep", decision.message)
-    if decision.state == "Progressing":
-        return observation(reasons.PROGRESSING, True, "Progressing", decision.message)
-    return observation(reasons.PROGRESSING, False, "RolloutComplete", f"revision {decision.stable.name} serves alone")
-
-
-def _engine_active(observed: ObservedPipeline) -> Observation:
-    sums = _active(observed)
-    reported = sums.measured + sums.provisional + sums.fallback + sums.building
-    words = "; ".join(observed.engine_messages[:MAX_EXAMPLES])
-    if reported == 0:
-        return observation(reasons.ENGINE_ACTIVE, "Unknown", "NotReported")
-    if sums.building:
-        return observation(reasons.ENGINE_ACTIVE, False, "Building", words or f"{sums.building} replicas build")
-    if sums.fallback:
-        return observation(reasons.ENGINE_ACTIVE, False, "Fallback", words or f"{sums.fallback} replicas fell back")
-    if sums.provisional:
-        return observation(reasons.ENGINE_ACTIVE, True, "Provisional", words)
-    return observation(reasons.ENGINE_ACTIVE, True, "Measured")
-
-
-def _active(observed: ObservedPipeline) -> ActiveCount:
-    counts = list(observed.engine_active.values())
-    return ActiveCount(
-        measured=sum(one.measured for one in counts),
-        provisional=sum(one.provisional for one in counts),
-        fallback=sum(one.fallback for one in counts),
-        building=sum(one.building for one in counts),
-    )
-
-
-def _ready(observed: ObservedPipeline) -> int:
-    return sum(pod.ready and not pod.deleting for pod in observed.pods)
+def _events(before: PipelineStatus | None, told: list[Observation]) -> Iterator[Event]:
+    """Yield what has changed: Ready, and that others stand in for replicas that wait."""
+    old = {} if before is None else {one.type: one for one in before.conditions}
+    for one in told:
+        was = old.get(one.type)
+        if was is not None and (was.status, was.reason) == (one.status, one.reason):
+            continue
+        if one.type == reasons.READY:
+            is_normal = one.status == "True" or one.reason in QUIET
+            yield Event(one.reason, one.message or "ready", "Normal" if is_normal else "Warning")
+        elif one.reason == "Spilled":
+            yield Event(one.reason, one.message)
 
 
 def _counts(observed: ObservedPipeline, findings: Findings) -> dict[str, Any]:
-    pods = [pod for pod in observed.pods if not pod.deleting]
-    classes = []
-    for one in findings.classes:
-        ready = sum(pod.ready and pod.class_ == one.label for pod in pods)
-        classes.append({"class": one.data.name, "replicas": findings.counts.get(one.label, 0), "readyReplicas": ready})
-    active = _active(observed)
-    nodes = sorted({pod.node for pod in pods if pod.ready and pod.node})[:MAX_EXAMPLES]
+    pods = [pod for pod in serving(observed) if not pod.deleting]
+    ready = [pod for pod in pods if pod.ready]
+    nodes = sorted({pod.node for pod in ready if pod.node})[:MAX_EXAMPLES]
+    wanted = findings.wanted_replicas
+    if wanted is None and observed.pipeline.status is not None:
+        wanted = observed.pipeline.status.wanted_replicas
+    by_class = _replicas_by_class(observed, findings)
     return {
         "replicas": len(pods),
-        "readyReplicas": _ready(observed),
-        "wantedReplicas": findings.wanted_replicas,
+        "readyReplicas": len(ready),
+        "wantedReplicas": wanted,
         "selector": f"{PIPELINE}={observed.pipeline.metadata.name}",
-        "classes": classes,
-        "engineActive": active.model_dump(mode="json", by_alias=True),
+        "classes": [
+            {"class": name, "replicas": count, "readyReplicas": sum(pod.class_ == name.lower() for pod in ready)}
+            for name, count in by_class.items()
+        ],
+        "engineActive": active_count(observed).model_dump(mode="json", by_alias=True),
         "exampleNodes": nodes,
     }
 
 
+def _replicas_by_class(observed: ObservedPipeline, findings: Findings) -> dict[str, int]:
+    """Return the replicas that are wanted on each class; where nothing was decided, that are there."""
+    if findings.decision is not None:
+        return {one.data.name: findings.counts.get(one.label, 0) for one in findings.classes}
+    found: dict[str, int] = {}
+    for key, live in observed.children.items():
+        labels = live["metadata"].get("labels") or {}
+        if key.kind == "Deployment" and labels.get(TRACK) == STABLE and is_owned(live, observed.uid):
+            found[labels.get(CLASS, "")] = live["spec"].get("replicas", 1)
+    return {name: found[name.lower()] for name in CLASSES if name.lower() in found}
+
+
 def _words(observed: ObservedPipeline, findings: Findings) -> dict[str, Any]:
-    pipeline = observed.pipeline
+    pipeline, before = observed.pipeline, observed.pipeline.status
+    backends = sorted({one["backend"] for one in model_statuses(observed) if one.get("backend")})
+    ready = [pod for pod in serving(observed) if pod.ready and not pod.deleting]
+    on = [(sum(pod.class_ == name.lower() for pod in ready), name) for name in CLASSES]
+    runtime = None if before is None else before.runtime
+    if findings.classes:
+        runtime = findings.classes[0].chosen.name
+    is_there = any(key.kind == "Service" and is_owned(one, observed.uid) for key, one in observed.children.items())
+    return {
+        "pipeline": shortened(pipeline_word(pipeline), MAX_WORDS),
+        "url": url(pipeline) if findings.decision is not None or is_there else "",
+        "backend": shortened(", ".join(backends), MAX_WORDS),
+        "hardware": shortened(", ".join(f"{count} {name}" for count, name in on if count), MAX_WORDS),
+        "runtime": runtime,
+    }
+
+
+def url(pipeline: HPIPipeline) -> str:
+    """Return where a pipeline answers inside the cluster."""
     scheme = "http" if pipeline.spec.serving.tls is None else "https"
     host = f"{pipeline.metadata.name}.{pipeline.metadata.namespace or 'default'}.svc"
     port = service_port(pipeline)
     usual = {"http": 80, "https": 443}[scheme]
-    backends = sorted({one["backend"] for one in _models(observed) if one.get("backend")})
-    on = [
-        f"{ready} {one.data.name}"
-        for one in findings.classes
-        if (ready := sum(pod.ready and pod.class_ == one.label for pod in observed.pods)) > 0
-    ]
-    return {
-        "pipeline": shortened(pipeline_word(pipeline), 128),
-        "url": f"{scheme}://{host}{'' if port == usual else f':{port}'}" if findings.decision is not None else "",
-        "backend": shortened(", ".join(backends), 128),
-        "hardware": shortened(", ".join(on), 128),
-        "runtime": findings.classes[0].chosen.runtime.metadata.name if findings.classes else None,
-    }
+    return f"{scheme}://{host}{'' if port == usual else f':{port}'}"
 
 
 def pipeline_word(pipeline: HPIPipeline) -> str:
@@ -241,100 +147,66 @@ def _rollout(observed: ObservedPipeline, findings: Findings) -> dict[str, Any]:
         if before is None:
             return {}
         kept = before.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {key: kept[key] for key in ("revision", "wantedRevision", "lastFailure", "revisions") if key in kept}
-    wanted = decision.wanted
-    failure = None
-    if decision.failure is not None:
-        failure = {
-            "reason": decision.failure.reason,
-            "message": shortened(decision.failure.message, 1_024),
-            "revision": wanted.name,
-            "pod": decision.failure.pod,
-            "container": decision.failure.container,
-            "exitCode": decision.failure.exit_code,
-            "time": stamp(observed.now),
-        }
-        failure = {key: value for key, value in failure.items() if value is not None}
-    elif before is not None and before.last_failure is not None:
-        failure = before.last_failure.model_dump(mode="json", by_alias=True, exclude_none=True)
-    canary = decision.canary_status
+        names = ("revision", "wantedRevision", "canary", "lastFailure", "revisions")
+        return {key: kept[key] for key in names if key in kept}
+    canary = decision.canary
     return {
         "revision": decision.active,
-        "wantedRevision": wanted.name,
-        "canary": None if canary is None else canary.model_dump(mode="json", by_alias=True),
-        "lastFailure": failure,
+        "wantedRevision": decision.wanted.name,
+        "canary": None if canary is None else canary.status.model_dump(mode="json", by_alias=True),
+        "lastFailure": _last_failure(before, decision),
         "revisions": list(_revisions(observed, decision)),
     }
 
 
+def _last_failure(before: PipelineStatus | None, decision: RolloutDecision) -> dict[str, Any] | None:
+    """Return the last failure; while it is the same pod for the same reason, as it was told first."""
+    told = None if before is None else before.last_failure
+    failure = decision.failure
+    if failure is not None and (
+        told is None or (told.revision, told.reason, told.pod) != (decision.wanted.name, failure.reason, failure.pod)
+    ):
+        return _written(failure, decision.wanted.name)
+    return None if told is None else told.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _written(failure: Failure, revision: str) -> dict[str, Any]:
+    written = {
+        "reason": failure.reason,
+        "message": failure.message,
+        "revision": revision,
+        "pod": failure.pod,
+        "container": failure.container,
+        "exitCode": failure.exit_code,
+        "time": failure.time,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
 def _revisions(observed: ObservedPipeline, decision: RolloutDecision) -> Iterator[dict[str, Any]]:
-    known = {one.name: one for one in stored_revisions(observed.pipeline, observed.children)}
-    known |= {one.name: one for one in (decision.stable, decision.wanted)}
-    limit = min(10, observed.pipeline.spec.rollout.revision_history_limit + 2)
-    for one in sorted(known.values(), key=lambda one: -one.number)[:limit]:
-        if one.failed is not None:
-            state = "Failed"
-        elif one.name == decision.active:
-            state = "Active"
-        elif one.name in (decision.stable.name, decision.canary.name if decision.canary else None):
-            state = "Progressing"
-        else:
-            state = "Retired"
-        yield {"name": one.name, "number": one.number, "state": state, "createdAt": stamp(one.created_at)}
-
-
-def _engines(observed: ObservedPipeline) -> dict[str, Any]:
-    used = [one for one in observed.engines if one.metadata.name in observed.engines_in_use]
-    states = [_state(one) for one in used]
-    return {
-        "models": _models(observed),
-        "engines": {
-            "wanted": len(used),
-            "ready": states.count("ready"),
-            "building": states.count("building"),
-            "failed": states.count("failed"),
-        },
-    }
-
-
-def _state(engine: HPIEngine) -> str:
-    status = engine.status
-    if status is None:
-        return "building"
-    if status.chosen is not None:
-        return "ready"
-    return "failed" if status.last_failure is not None else "building"
-
-
-def _models(observed: ObservedPipeline) -> list[dict[str, Any]]:
-    paths = {one.model.name: one.path for one in observed.pipeline.spec.modules if one.model is not None}
-    wishes = {
-        one.model.name: one.inference.hpi_config.backend
-        for one in observed.pipeline.spec.modules
-        if one.model is not None and one.inference is not None and one.inference.hpi_config is not None
-    }
-    general = observed.pipeline.spec.inference.hpi_config
-    found: dict[str, dict[str, Any]] = {}
-    for engine in sorted(observed.engines, key=lambda one: one.metadata.name):
-        name = engine.spec.model_name
-        if engine.metadata.name not in observed.engines_in_use or name in found:
-            continue
-        chosen = _chosen(engine)
-        written = {
-            "name": shortened(name, 64),
-            "path": paths.get(name),
-            "wantedBackend": wishes.get(name) or (general.backend if general is not None else None),
-            "backend": chosen.backend if chosen is not None else None,
-            "precision": chosen.precision if chosen is not None else None,
-            "p50Microseconds": chosen.p50_microseconds if chosen is not None else None,
-            "engine": engine.metadata.name,
-            "reason": shortened(chosen.reason, 128) if chosen is not None else "not decided yet",
+    config_maps = [
+        one for key, one in observed.children.items() if key.kind == "ConfigMap" and is_owned(one, observed.uid)
+    ]
+    known = {one.name: one for one in stored_revisions(observed.pipeline, config_maps)}
+    known |= {one.name: one for one in decision.revisions()}
+    limit = min(MAX_REVISIONS, observed.pipeline.spec.rollout.revision_history_limit + 2)
+    in_use = {one.name for one in decision.revisions()} | {decision.active or ""}
+    before = observed.pipeline.status
+    # One that could not be written down yet is as old as it was told to be.
+    told = {} if before is None else {one.name: one.created_at for one in before.revisions}
+    chosen = sorted(known.values(), key=lambda one: (one.name not in in_use, -one.number))[:limit]
+    for one in sorted(chosen, key=lambda one: -one.number):
+        yield {
+            "name": one.name,
+            "number": one.number,
+            "state": _state(one, decision),
+            "createdAt": told.get(one.name) or stamp(one.created_at),
         }
-        found[name] = {key: value for key, value in written.items() if value is not None}
-    return [found[name] for name in sorted(found)][:MAX_MODELS]
 
 
-def _chosen(engine: HPIEngine) -> CandidateStatus | None:
-    if engine.status is None or engine.status.chosen is None:
-        return None
-    return next((one for one in engine.status.candidates if one.name == engine.status.chosen), None)
+def _state(revision: Revision, decision: RolloutDecision) -> str:
+    if revision.name == decision.active:
+        return "Active"
+    if revision.failure is not None:
+        return "Failed"
+    return "Progressing" if revision.name in {one.name for one in decision.revisions()} else "Retired"

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from hpi_core.api.v1alpha1.node import Devices, Driver
-from hpi_core.api.v1alpha1.placement import Accelerator
+from hpi_core.api.v1alpha1.placement import Accelerator, Requirements
 from hpi_core.api.v1alpha1.pod_template import Toleration
-from hpi_operator.plan.accelerators import ClassData, ClassName
+from hpi_operator.plan.accelerators import ClassData, ClassName, Fact
+from hpi_operator.plan.devices import Device, devices, driver, outside, same_product, way_labels
 from hpi_operator.plan.observed import NodeGroup, Taint
-from hpi_operator.plan.versions import sortable
 
-MEBIBYTE: Final = 2**20
 MAX_LACKS: Final = 4
 """Sorts of nodes that a message tells about."""
 
 ARCHITECTURE: Final = "kubernetes.io/arch"
 HARD_EFFECTS: Final = frozenset({"NoSchedule", "NoExecute"})
+AWAY: Final = "not ready, or cordoned"
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Offered:
     """Extended resource; None for the processors alone."""
     groups: tuple[NodeGroup, ...]
     """Nodes that fit, whatever runtime they have."""
+    unfit: tuple[NodeGroup, ...] = ()
+    """Nodes that the scheduler would take for the resource alone, and whose devices are not what was asked for."""
 
     @property
     def nodes(self) -> int:
@@ -62,11 +63,22 @@ class PodDemands:
     tolerations: tuple[Toleration, ...]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a class is used for already: that is not changed as long as it can stay."""
+
+    resources: frozenset[str]
+    """Extended resources of the pods that are there."""
+    serves_whole: bool
+    """Whether every wanted replica serves on it: such a class is offered even where its nodes are cordoned."""
+
+
 def offers(
     accelerators: Sequence[Accelerator],
     supply: Sequence[NodeGroup],
     classes: Mapping[ClassName, ClassData],
     demands: PodDemands,
+    kept: Mapping[ClassName, Kept] | None = None,
 ) -> tuple[Offered | Lacking, ...]:
     """Return for every entry of a placement what the cluster offers, or what it lacks.
 
@@ -75,55 +87,127 @@ def offers(
         supply: All nodes, in groups of equals.
         classes: The classes of hardware as data.
         demands: What the pod template asks.
+        kept: What classes are used for already.
     """
     return tuple(
-        _offer(index, accelerator, supply, classes[accelerator.class_], demands)
-        for index, accelerator in enumerate(accelerators)
+        _offer(index, one, supply, classes[one.class_], demands, (kept or {}).get(one.class_))
+        for index, one in enumerate(accelerators)
     )
 
 
 def _offer(
-    index: int, accelerator: Accelerator, supply: Sequence[NodeGroup], data: ClassData, demands: PodDemands
+    index: int,
+    accelerator: Accelerator,
+    supply: Sequence[NodeGroup],
+    data: ClassData,
+    demands: PodDemands,
+    kept: Kept | None,
 ) -> Offered | Lacking:
-    lacks: list[tuple[NodeGroup, str]] = []
-    fitting: dict[str | None, list[NodeGroup]] = {}
-    for group in supply:
-        resource, lack = _fit(group, accelerator, data, demands)
-        if lack is None:
-            fitting.setdefault(resource, []).append(group)
-        else:
-            lacks.append((group, lack))
-    if not fitting:
-        return Lacking(accelerator, index, _message(accelerator, lacks))
-    # A Deployment asks for one resource: the one looked for first, then the one that most nodes have.
+    looked = _Look(accelerator, data, demands, supply)
+    if not looked.fitting and kept is not None and kept.serves_whole:
+        # Cordoned nodes on which all replicas serve are left when somebody drains them, not before.
+        looked = _Look(accelerator, data, demands, [replace(group, schedulable=True) for group in supply])
+    if not looked.fitting:
+        return Lacking(accelerator, index, _message(accelerator, looked.lacks))
+    fitting = looked.fitting
+    # A Deployment asks for one resource: the one it has, else the one looked for first, then that of most nodes.
     resource = min(
         fitting,
-        key=lambda name: (data.rank(name) if name else 0, -sum(one.count for one in fitting[name]), name or ""),
+        key=lambda name: (
+            kept is None or name not in kept.resources,
+            data.rank(name) if name else 0,
+            -sum(one.count for one in fitting[name]),
+            name or "",
+        ),
     )
-    return Offered(accelerator, index, resource, tuple(fitting[resource]))
+    return Offered(
+        accelerator, index, resource, tuple(fitting[resource]), tuple(group for group, _ in looked.unfit(resource))
+    )
 
 
-def _fit(
-    group: NodeGroup, accelerator: Accelerator, data: ClassData, demands: PodDemands
-) -> tuple[str | None, str | None]:
-    """Return the resource and None, or None and the first thing that the nodes lack."""
-    lack = _general_lack(group, accelerator, data, demands)
-    if lack is not None or data.name == "CPU":
-        return None, lack
-    resource, lack = _device(group, accelerator, data)
-    return resource, lack or _device_lack(group, accelerator, data, resource)
+class _Look:
+    """One look at all nodes for one entry of a placement."""
+
+    def __init__(
+        self, accelerator: Accelerator, data: ClassData, demands: PodDemands, supply: Sequence[NodeGroup]
+    ) -> None:
+        self.fitting: dict[str | None, list[NodeGroup]] = {}
+        self.lacks: list[tuple[NodeGroup, str]] = []
+        self._unfit: list[tuple[NodeGroup, str]] = []
+        self._accelerator, self._data = accelerator, data
+        for group in supply:
+            self._sort(group, demands)
+        self._drop_unselectable()
+
+    def unfit(self, resource: str | None) -> list[tuple[NodeGroup, str]]:
+        """Return nodes that offer a resource and whose devices are not what was asked for."""
+        return [(group, lack) for group, lack in self._unfit if resource in group.allocatable]
+
+    def _sort(self, group: NodeGroup, demands: PodDemands) -> None:
+        accelerator, data = self._accelerator, self._data
+        lack = _general_lack(group, accelerator, data, demands)
+        resource: str | None = None
+        if lack is None and data.name != "CPU":
+            resource, lack = _device(group, accelerator, data)
+            if resource is not None:
+                lack = _device_lack(group, accelerator.requirements, data, resource)
+                if lack is not None:
+                    self._unfit.append((group, lack))
+        if lack is None:
+            self.fitting.setdefault(resource, []).append(group)
+        else:
+            self.lacks.append((group, lack))
+
+    def _drop_unselectable(self) -> None:
+        """Drop nodes that fit by their agent's word alone, where the scheduler could not tell them from others."""
+        facts = needed_facts(self._accelerator.requirements)
+        for resource in list(self.fitting):
+            if not facts or not self.unfit(resource):
+                continue
+            kept = []
+            for group in self.fitting[resource]:
+                missing = next((fact for fact in facts if way_labels(group, self._data, fact) is None), None)
+                if missing is None:
+                    kept.append(group)
+                else:
+                    self.lacks.append((group, f"it fits, but no label tells the scheduler its {_WORDS[missing]}"))
+            self.fitting[resource] = kept
+            if not kept:
+                del self.fitting[resource]
+
+
+_WORDS: Final[Mapping[Fact, str]] = {
+    "product": "product",
+    "computeCapability": "compute capability",
+    "driver": "driver",
+    "memoryMebibytes": "device memory",
+    "chip": "chip",
+}
+
+
+def needed_facts(needs: Requirements) -> tuple[Fact, ...]:
+    """Return the facts of devices that requirements are about."""
+    asked: tuple[tuple[Fact, bool], ...] = (
+        ("product", bool(needs.products)),
+        ("computeCapability", needs.min_compute_capability is not None or needs.max_compute_capability is not None),
+        ("driver", needs.min_driver is not None or needs.max_driver is not None),
+        ("memoryMebibytes", needs.min_memory_bytes is not None),
+        ("chip", bool(needs.chips)),
+    )
+    return tuple(fact for fact, is_asked in asked if is_asked)
 
 
 def _general_lack(group: NodeGroup, accelerator: Accelerator, data: ClassData, demands: PodDemands) -> str | None:
     if not group.schedulable:
-        return "not ready, or cordoned"
+        return AWAY
     wanted = accelerator.requirements.architectures
     architecture = group.labels.get(ARCHITECTURE)
     if wanted and architecture not in wanted:
         return f"architecture is {architecture or 'unknown'}, wanted {' or '.join(wanted)}"
     for key, value in sorted({**accelerator.requirements.node_selector, **demands.node_selector}.items()):
         if group.labels.get(key) != value:
-            return f"label {key} is {group.labels.get(key) or 'not there'}, wanted {value or 'empty'}"
+            seen = f"is {group.labels[key] or 'empty'}" if key in group.labels else "is not there"
+            return f"label {key} {seen}, wanted {value or 'empty'}"
     for taint in group.taints:
         if taint.effect in HARD_EFFECTS and not _tolerated(taint, data, demands.tolerations):
             return f"taint {taint.key}{'=' + taint.value if taint.value else ''}:{taint.effect} is not tolerated"
@@ -145,6 +229,7 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def _device(group: NodeGroup, accelerator: Accelerator, data: ClassData) -> tuple[str | None, str | None]:
+    """Return the extended resource that fits and None, or None and what the nodes lack."""
     count = accelerator.count or 1
     named = accelerator.resource_name
     there = sorted(
@@ -155,99 +240,33 @@ def _device(group: NodeGroup, accelerator: Accelerator, data: ClassData) -> tupl
     if enough:
         return enough[0], None
     if there:
-        return None, f"{there[0]} is {group.allocatable[there[0]]} a node, wanted {count}"
+        most = max(there, key=lambda name: (group.allocatable[name], name))
+        return None, f"{most} is {group.allocatable[most]} a node, wanted {count}"
     others = sorted(name for name in group.allocatable if "/" in name)
     return None, f"no {named or ' or '.join(data.resources)}" + (f", it has {', '.join(others)}" if others else "")
 
 
-def _device_lack(group: NodeGroup, accelerator: Accelerator, data: ClassData, resource: str | None) -> str | None:
-    if resource is None:
-        return None
-    needs, devices = accelerator.requirements, _devices(group, data)
-    product = _product(group, data, devices)
-    if needs.products and not any(_same_product(product or "", wanted) for wanted in needs.products):
-        return f"product is {product or 'unknown'}, wanted {' or '.join(needs.products)}"
-    chip = next((one.chip for one in devices if one.chip), None) or _label(group, data.chip_label)
-    if needs.chips and chip not in needs.chips:
-        return f"chip is {chip or 'unknown'}, wanted {' or '.join(needs.chips)}"
-    capability = compute_capability(group, data)
-    bounds = (needs.min_compute_capability, needs.max_compute_capability)
-    lack = _outside("compute capability", capability, *bounds) or _outside(
-        "driver", driver(group, data), needs.min_driver, needs.max_driver
+def _device_lack(group: NodeGroup, needs: Requirements, data: ClassData, resource: str) -> str | None:
+    """Return what some device lacks that a pod may be given for the resource; None: each fits."""
+    lack = outside("driver", driver(group, data), needs.min_driver, needs.max_driver)
+    if lack is not None:
+        return lack
+    return next((lack for one in devices(group, data, resource) if (lack := _lack_of(one, needs)) is not None), None)
+
+
+def _lack_of(one: Device, needs: Requirements) -> str | None:
+    if needs.products and not any(same_product(one.product or "", wanted) for wanted in needs.products):
+        return f"product is {one.product or 'unknown'}, wanted {' or '.join(needs.products)}"
+    if needs.chips and one.chip not in needs.chips:
+        return f"chip is {one.chip or 'unknown'}, wanted {' or '.join(needs.chips)}"
+    lack = outside(
+        "compute capability", one.compute_capability, needs.min_compute_capability, needs.max_compute_capability
     )
     if lack is not None:
         return lack
-    memory = device_memory_bytes(group, data)
-    if needs.min_memory_bytes is not None and (memory is None or memory < needs.min_memory_bytes):
-        return f"device memory is {_gibibytes(memory)}, wanted {_gibibytes(needs.min_memory_bytes)} at least"
+    if needs.min_memory_bytes is not None and (one.memory_bytes is None or one.memory_bytes < needs.min_memory_bytes):
+        return f"device memory is {_gibibytes(one.memory_bytes)}, wanted {_gibibytes(needs.min_memory_bytes)} at least"
     return None
-
-
-def _outside(what: str, seen: str | None, lowest: str | None, highest: str | None) -> str | None:
-    if lowest is None and highest is None:
-        return None
-    wanted = " and ".join(
-        words for words in (lowest and f"{lowest} at least", highest and f"{highest} at most") if words
-    )
-    if seen is None:
-        return f"{what} is unknown, wanted {wanted}"
-    if (lowest and sortable(seen) < sortable(lowest)) or (highest and sortable(seen) > sortable(highest)):
-        return f"{what} is {seen}, wanted {wanted}"
-    return None
-
-
-def compute_capability(group: NodeGroup, data: ClassData) -> str | None:
-    """Return the compute capability of a group's devices, by its agent's word or by labels."""
-    told = next((one.compute_capability for one in _devices(group, data) if one.compute_capability), None)
-    return told or _joined(group, data.compute_capability_labels)
-
-
-def driver(group: NodeGroup, data: ClassData) -> str | None:
-    """Return the version of a group's driver, by its agent's word or by labels."""
-    drivers: tuple[Driver, ...] = ()
-    if group.hardware is not None and group.hardware.status is not None:
-        drivers = group.hardware.status.hardware.drivers
-    told = next((one.version for one in drivers if one.vendor == data.name and one.version), None)
-    return told or _joined(group, data.driver_labels)
-
-
-def chip(group: NodeGroup, data: ClassData) -> str | None:
-    """Return the SoC version of a group's devices, by its agent's word or by labels."""
-    return next((one.chip for one in _devices(group, data) if one.chip), None) or _label(group, data.chip_label)
-
-
-def device_memory_bytes(group: NodeGroup, data: ClassData) -> int | None:
-    """Return the memory of one device of a group, by its agent's word or by labels."""
-    told = next((one.memory_bytes for one in _devices(group, data) if one.memory_bytes), None)
-    if told is not None:
-        return told
-    label = _label(group, data.memory_label)
-    return int(label) * MEBIBYTE if label is not None and label.isdigit() else None
-
-
-def _devices(group: NodeGroup, data: ClassData) -> tuple[Devices, ...]:
-    if group.hardware is None or group.hardware.status is None:
-        return ()
-    return tuple(one for one in group.hardware.status.hardware.devices if one.vendor == data.name)
-
-
-def _product(group: NodeGroup, data: ClassData, devices: tuple[Devices, ...]) -> str | None:
-    return next((one.product for one in devices if one.product), None) or _label(group, data.product_label)
-
-
-def _same_product(seen: str, wanted: str) -> bool:
-    # GPU feature discovery writes dashes for spaces, and adds what sharing and MIG do to a device.
-    plain = seen.replace(" ", "-").removesuffix("-SHARED").partition("-MIG-")[0].lower()
-    return plain == wanted.replace(" ", "-").lower()
-
-
-def _label(group: NodeGroup, key: str | None) -> str | None:
-    return group.labels.get(key) if key else None
-
-
-def _joined(group: NodeGroup, keys: tuple[str, ...]) -> str | None:
-    values = [group.labels.get(key, "") for key in keys]
-    return ".".join(value for value in values if value) if values and values[0] else None
 
 
 def _gibibytes(size: int | None) -> str:
@@ -264,7 +283,7 @@ def _message(accelerator: Accelerator, lacks: list[tuple[NodeGroup, str]]) -> st
     words = []
     for lack, groups in told[:MAX_LACKS]:
         count = sum(group.count for group in groups)
-        example = min(name for group in groups for name in group.examples) if groups[0].examples else "?"
+        example = min((name for group in groups for name in group.examples), default="?")
         words.append(f"{count} node{'s' if count != 1 else ''} (such as {example}): {lack}")
     rest = sum(group.count for _, groups in told[MAX_LACKS:] for group in groups)
     return f"class {accelerator.class_}: " + "; ".join(words) + (f"; {rest} more with other lacks" if rest else "")

@@ -1,23 +1,46 @@
-"""Which classes of hardware a pipeline gets, each with a runtime: placement and choice of runtime together."""
+"""Which classes of hardware a revision gets, each with a runtime: placement and choice of runtime together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpi_core.api.v1alpha1.pipeline import RuntimeChoice
-from hpi_core.names import RUNTIME
+from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_operator.plan.accelerators import ClassData, ClassName
-from hpi_operator.plan.observed import ObservedPipeline
-from hpi_operator.plan.placement import Lacking, Offered, PodDemands, offers
-from hpi_operator.plan.runtime_choice import ChosenRuntime, NoRuntime, choose_runtime
-from hpi_operator.plan.workload.deployment import deployment_name
-from hpi_operator.plan.workload.parts import STABLE, ClassPlan
+from hpi_operator.plan.observed import NodeGroup
+from hpi_operator.plan.placement import Kept, Lacking, Offered, PodDemands, offers
+from hpi_operator.plan.present import Present, of_track
+from hpi_operator.plan.replicas import ClassPods
+from hpi_operator.plan.runtime_choice import (
+    ChosenRuntime,
+    NoRuntime,
+    RuntimeRecord,
+    choose_runtime,
+    holds,
+    recorded,
+)
+from hpi_operator.plan.selection import Term, terms
+from hpi_operator.plan.workload.parts import CANARY, STABLE, ClassPlan
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the placing of every revision of one pipeline looks at."""
+
+    supply: tuple[NodeGroup, ...]
+    runtimes: tuple[HPIRuntime, ...]
+    classes: Mapping[ClassName, ClassData]
+    deployments: tuple[Present, ...]
+    pods: ClassPods
+    """Pods of the stable track."""
+    replicas: int
+    """Pods that are wanted in all."""
 
 
 @dataclass(frozen=True)
 class Placing:
-    """What the cluster offers a pipeline, and what it lacks."""
+    """What the cluster offers a revision, and what it lacks."""
 
     classes: tuple[ClassPlan, ...]
     """Classes with a runtime, in the order of wish."""
@@ -25,49 +48,99 @@ class Placing:
     """Why other classes are not offered."""
     no_runtime: tuple[str, ...]
     """Why offered classes have no runtime."""
+    unused: tuple[str, ...] = ()
+    """Wishes that are not needed, and why."""
+
+    def records(self) -> dict[str, RuntimeRecord]:
+        """Return the runtime of each class."""
+        return {one.label: one.chosen.record for one in self.classes}
 
 
-def place(observed: ObservedPipeline, classes: Mapping[ClassName, ClassData]) -> Placing:
-    """Return the classes that the cluster offers with a runtime, in the order of wish, and why not others."""
-    spec = observed.pipeline.spec
+def place(scene: Scene, pipeline: HPIPipeline, records: Mapping[str, RuntimeRecord], revision: str | None) -> Placing:
+    """Return the classes that the cluster offers with a runtime, in the order of wish, and why not others.
+
+    What a class has already is kept as long as it fits, so that nothing restarts because the cluster has grown.
+
+    Args:
+        scene: The cluster and the pipeline's Deployments.
+        pipeline: The pipeline as the revision has it.
+        records: Runtimes that the revision has by class; empty for one that is being made.
+        revision: Name of the revision; None: it is being made.
+    """
+    spec = pipeline.spec
     demands = PodDemands(spec.pod_template.node_selector, spec.pod_template.tolerations)
+    kept = {name: _kept(scene, data, revision) for name, data in scene.classes.items()}
     found: list[ClassPlan] = []
     lacking: list[str] = []
     no_runtime: list[str] = []
-    for answer in offers(spec.placement.accelerators, observed.supply, classes, demands):
+    unused: list[str] = []
+    for answer in offers(spec.placement.accelerators, scene.supply, scene.classes, demands, kept):
         if isinstance(answer, Lacking):
             lacking.append(answer.message)
             continue
-        data = classes[answer.class_name]
-        chosen = _runtime(observed, answer, data)
+        data = scene.classes[answer.class_name]
+        if any(one.data.name == data.name for one in found):
+            unused.append(f"spec.placement.accelerators[{answer.index}]: an earlier entry has the class {data.name}")
+            continue
+        chosen = _runtime(scene, pipeline, answer, data, records, revision)
         if isinstance(chosen, NoRuntime):
             no_runtime.append(chosen.message)
-        elif all(one.data.name != data.name for one in found):
-            found.append(ClassPlan(data, answer, chosen))
+        else:
+            found.append(ClassPlan(data, answer, chosen, _terms(scene, answer, data, revision)))
     usable = [one for one in found if one.chosen.usable_nodes > 0]
     # A class on which no self-test has passed waits behind those where pods can run.
     ordered = [*usable, *(one for one in found if one.chosen.usable_nodes == 0)]
-    return Placing(tuple(ordered), tuple(lacking), tuple(no_runtime))
+    return Placing(tuple(ordered), tuple(lacking), tuple(no_runtime), tuple(unused))
 
 
-def _runtime(observed: ObservedPipeline, offered: Offered, data: ClassData) -> ChosenRuntime | NoRuntime:
-    """Return the runtime that the class has already, as long as it fits: a newer one moves nobody by itself."""
-    wish = observed.pipeline.spec.runtime
-    present = _present_runtime(observed, data)
-    if present is not None and (wish is None or wish.name is None):
-        kept = [one for one in observed.runtimes if one.metadata.name == present and one.spec.state != "Withdrawn"]
-        by_name = RuntimeChoice(name=present)
-        # The constraint still counts: it may have been written since.
-        if kept and not isinstance(choose_runtime(kept, wish, offered, data), NoRuntime):
-            return choose_runtime(kept, by_name, offered, data)
-    return choose_runtime(observed.runtimes, wish, offered, data)
+def still_holds(scene: Scene, placing: Placing, records: Mapping[str, RuntimeRecord], revision: str) -> bool:
+    """Return whether the runtimes of a revision can still be had where its pods are, or would be."""
+    in_use = {one.class_ for one in scene.deployments if one.revision == revision}
+    looked_at = [one for one in placing.classes if one.label in in_use] or list(placing.classes[:1])
+    return all(
+        holds(records[one.label], scene.runtimes, one.offered, one.data) for one in looked_at if one.label in records
+    )
 
 
-def _present_runtime(observed: ObservedPipeline, data: ClassData) -> str | None:
-    name = deployment_name(observed.pipeline.metadata.name, data.name.lower(), STABLE)
-    for key, manifest in observed.children.items():
-        if key.kind == "Deployment" and key.name == name:
-            template = manifest["spec"]["template"]["metadata"]
-            runtime: str | None = (template.get("annotations") or {}).get(RUNTIME)
-            return runtime
-    return None
+def not_usable(plan: ClassPlan) -> str:
+    """Return that no self-test of a class's runtime has passed yet, in words; empty: one has."""
+    if plan.chosen.usable_nodes > 0:
+        return ""
+    nodes = f"{plan.chosen.nodes} node{'' if plan.chosen.nodes == 1 else 's'}"
+    return f"the self-test of {plan.chosen.name} has not passed yet on any of the {nodes} that it fits"
+
+
+def _live(scene: Scene, data: ClassData, revision: str | None) -> Present | None:
+    """Return the Deployment of a class that the revision goes on from: its own, else the stable one."""
+    found = [of_track(scene.deployments, track).get(data.label) for track in (STABLE, CANARY)]
+    own = next((one for one in found if one is not None and one.revision == revision), None)
+    return own or found[0]
+
+
+def _kept(scene: Scene, data: ClassData, revision: str | None) -> Kept:
+    live = _live(scene, data, revision)
+    serves_whole = scene.pods.ready.get(data.label, 0) >= max(1, scene.replicas)
+    return Kept(frozenset() if live is None else live.resources, serves_whole)
+
+
+def _runtime(
+    scene: Scene,
+    pipeline: HPIPipeline,
+    offered: Offered,
+    data: ClassData,
+    records: Mapping[str, RuntimeRecord],
+    revision: str | None,
+) -> ChosenRuntime | NoRuntime:
+    record = records.get(data.label)
+    if record is not None:
+        return recorded(record, scene.runtimes, offered, data)
+    live = _live(scene, data, revision)
+    kept = None if live is None else live.runtime
+    return choose_runtime(scene.runtimes, pipeline.spec.runtime, offered, data, kept)
+
+
+def _terms(scene: Scene, offered: Offered, data: ClassData, revision: str | None) -> frozenset[Term]:
+    live = _live(scene, data, revision)
+    own = live if live is not None and live.revision == revision else None
+    waits = scene.pods.waiting.get(data.label, 0) > 0
+    return terms(offered, data, None if own is None else own.terms, waits=waits)

@@ -1,72 +1,111 @@
-"""How many replicas each class of hardware gets: all on the first, or those that wait move on."""
+"""How many replicas each class of hardware gets: all on the first, or the next stands in for those that wait.
+
+With `Spill`, a replica that waits too long for a node keeps its place on the wished class, and the next class serves in
+its stead. So it comes back by itself as soon as there is room, whoever made it: no timer tries, nothing has to be
+remembered, and it is the same whether a number of replicas was asked for or an autoscaler owns it. What stands in goes
+when as many serve without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
-from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.api.v1alpha1.exposure import Autoscaling
 from hpi_operator.plan.observed import PodView
 
 
-def wanted_replicas(pipeline: HPIPipeline, live: int | None) -> int:
-    """Return how many pods are wanted in all.
+@dataclass(frozen=True)
+class ClassPods:
+    """The pods of the stable track by class of hardware."""
+
+    ready: Mapping[str, int] = field(default_factory=dict)
+    """Pods that answer."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Pods that have waited too long for a node."""
+    next_seconds: float | None = None
+    """When one more will have waited too long; None: no other waits."""
+
+
+def count_pods(pods: Sequence[PodView], now: datetime, after_seconds: int) -> ClassPods:
+    """Count pods by class.
 
     Args:
-        pipeline: The pipeline.
-        live: Replicas that the stable Deployments ask for now, None where there is none; an autoscaler's word.
+        pods: Pods of the stable track.
+        now: The time.
+        after_seconds: How long a pod may wait for a node.
     """
-    scaling = pipeline.spec.autoscaling
+    ready: dict[str, int] = {}
+    waiting: dict[str, int] = {}
+    following: float | None = None
+    for pod in pods:
+        if pod.deleting:
+            continue
+        if pod.ready:
+            ready[pod.class_] = ready.get(pod.class_, 0) + 1
+        if pod.unschedulable_since is None or pod.node is not None:
+            continue
+        remaining = (pod.unschedulable_since + timedelta(seconds=after_seconds) - now).total_seconds()
+        if remaining <= 0:
+            waiting[pod.class_] = waiting.get(pod.class_, 0) + 1
+        else:
+            following = remaining if following is None else min(following, remaining)
+    return ClassPods(ready, waiting, following)
+
+
+def wanted_replicas(asked: int | None, scaling: Autoscaling | None, live: int | None) -> int:
+    """Return how many replicas are wanted in all.
+
+    Args:
+        asked: `spec.replicas`.
+        scaling: `spec.autoscaling`.
+        live: What the autoscaler has asked for so far; None: nothing yet.
+    """
     if scaling is None:
-        return 1 if pipeline.spec.replicas is None else pipeline.spec.replicas
+        return 1 if asked is None else asked
     return min(scaling.max_replicas, max(scaling.min_replicas, live or 0))
 
 
-def spread(
-    classes: Sequence[str], total: int, live: Mapping[str, int], waiting: Mapping[str, int], policy: str
-) -> dict[str, int]:
-    """Return the replicas of each class, in the order of wish; they add up to the total.
+def spread(classes: Sequence[str], total: int, pods: ClassPods, policy: Literal["First", "Spill"]) -> dict[str, int]:
+    """Return the replicas of each class, in the order of wish.
 
-    `First` gives all to the first class. `Spill` begins there too; replicas that have waited too long move to the next
-    class and stay there until the pipeline wants fewer, the last class first, or the classes change.
+    The places of the replicas that wait left out, they add up to the total; and for as long as replicas that have a
+    node again do not answer yet, to more.
 
     Args:
         classes: Classes that the cluster offers, in the order of wish, at least one.
         total: Replicas that are wanted in all.
-        live: Replicas that each class asks for now.
-        waiting: Pods of each class that have waited too long for a node.
+        pods: Pods that are there.
         policy: `First` or `Spill`.
     """
-    if policy == "First" or len(classes) == 1 or not any(live.get(name) for name in classes):
-        return {name: total if place == 0 else 0 for place, name in enumerate(classes)}
-    counts = {name: live.get(name, 0) for name in classes}
-    surplus = sum(counts.values()) - total
-    for name in reversed(classes):
-        taken = min(max(0, surplus), counts[name])
-        counts[name] -= taken
-        surplus -= taken
-    counts[classes[0]] += max(0, -surplus)
-    for place, name in enumerate(classes[:-1]):
-        moving = min(waiting.get(name, 0), counts[name])
-        counts[name] -= moving
-        counts[classes[place + 1]] += moving
+    counts = {name: total if place == 0 else 0 for place, name in enumerate(classes)}
+    if policy == "First":
+        return counts
+    for place, name in enumerate(classes[1:], start=1):
+        before = classes[place - 1]
+        counts[name] = min(pods.waiting.get(before, 0), counts[before])
+    # The last class is the first that goes: whether it may is known before the others are looked at.
+    for place in range(len(classes) - 1, 0, -1):
+        name = classes[place]
+        earlier = sum(pods.ready.get(other, 0) for other in classes[:place])
+        later = sum(min(pods.ready.get(other, 0), counts[other]) for other in classes[place + 1 :])
+        needed_still = min(pods.ready.get(name, 0), max(0, total - earlier - later))
+        counts[name] = min(total, max(counts[name], needed_still))
     return counts
 
 
-def waiting_too_long(pods: Sequence[PodView], now: datetime, after_seconds: int) -> tuple[dict[str, int], float | None]:
-    """Return pods by class that have waited too long for a node, and when the next one will have.
+def may_be_away(classes: Sequence[str], counts: Mapping[str, int], pods: ClassPods) -> dict[str, int]:
+    """Return how many pods of each class may be away while it gets another revision: as many as stand in for it.
 
-    Returns:
-        Counts by class, and the seconds until one more counts; None where no other waits.
+    Without this a class without room could never be updated: its new pods wait for the room that the old ones hold.
+    Pods beyond a class's replicas do not count: they are its own update's, and go with it.
+
+    Args:
+        classes: Classes in the order of wish.
+        counts: Replicas of each.
+        pods: Pods that are there.
     """
-    counts: dict[str, int] = {}
-    following: float | None = None
-    for pod in pods:
-        if pod.unschedulable_since is None or pod.node is not None or pod.deleting:
-            continue
-        remaining = (pod.unschedulable_since + timedelta(seconds=after_seconds) - now).total_seconds()
-        if remaining <= 0:
-            counts[pod.class_] = counts.get(pod.class_, 0) + 1
-        else:
-            following = remaining if following is None else min(following, remaining)
-    return counts, following
+    standing_in = {name: min(pods.ready.get(name, 0), counts[name]) for name in classes}
+    return {name: sum(standing_in[later] for later in classes[place + 1 :]) for place, name in enumerate(classes)}

@@ -35,7 +35,7 @@ FEWEST_STEPS: Final = {"open": 5, "open a damaged one": 15, "pin": 6, "decide": 
 @pytest.fixture
 def many(tmp_path: Path) -> Iterator[Path]:
     """A folder for hundreds of stores, in memory where there is such a place: there, flushing to the disk is free."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made in it
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
         yield Path(folder)
 

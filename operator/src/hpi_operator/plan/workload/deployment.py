@@ -6,10 +6,13 @@ from typing import Any, Final
 
 from hpi_core.api.v1alpha1.exposure import Autoscaling, Target
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.api.v1alpha1.rollout import Rollout
 from hpi_core.names import CLASS, PART, PIPELINE, TRACK, child_name
+from hpi_operator.plan.failures import absolute
 from hpi_operator.plan.intent import Manifest
+from hpi_operator.plan.quantities import canonical
 from hpi_operator.plan.workload.parts import CANARY, STABLE, Owner, TrackPlan
-from hpi_operator.plan.workload.pod import pod_template
+from hpi_operator.plan.workload.pod import START_MARGIN_SECONDS, pod_template
 
 HISTORY: Final = 2
 """Old ReplicaSets that Kubernetes keeps: revisions are kept in ConfigMaps, so a few are enough."""
@@ -30,17 +33,18 @@ def deployment_name(pipeline: str, class_label: str, track: str) -> str:
 def deployment(plan: TrackPlan) -> Manifest:
     """Return the Deployment of one revision on one class of hardware.
 
-    No pod is taken away before another answers (`maxUnavailable: 0`), so that a revision that never becomes ready takes
-    nothing from the one before.
+    No pod is taken away before another answers, so that a revision that never becomes ready takes nothing from the one
+    before. As many new pods start at once as may fail.
     """
+    rollout, build = plan.pipeline.spec.rollout, plan.pipeline.spec.build
+    rolling = {"maxUnavailable": plan.may_be_away, "maxSurge": max_surge(rollout)}
     spec: dict[str, Any] = {
         "selector": {"matchLabels": plan.selector},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "progressDeadlineSeconds": max(
-            plan.pipeline.spec.rollout.progress_deadline_seconds, plan.pipeline.spec.build.timeout_seconds + 60
-        ),
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        # A pod that still loads its engines is no failure.
+        "progressDeadlineSeconds": max(rollout.progress_deadline_seconds, build.timeout_seconds + START_MARGIN_SECONDS),
         "revisionHistoryLimit": HISTORY,
-        "paused": plan.pipeline.spec.rollout.paused,
+        "paused": plan.stands_still,
         "template": pod_template(plan),
     }
     if plan.replicas is not None:
@@ -55,14 +59,30 @@ def deployment(plan: TrackPlan) -> Manifest:
     }
 
 
-def disruption_budget(owner: Owner, pipeline: HPIPipeline) -> Manifest:
-    """Return the PodDisruptionBudget over all pods of a pipeline."""
+def max_surge(rollout: Rollout) -> int | str:
+    """Return how many pods of a new revision may start at once: as many as may fail, and at least one."""
+    allowed = rollout.max_failed_replicas
+    if isinstance(allowed, int):
+        return max(1, allowed)
+    return allowed if int(allowed.rstrip("%")) > 0 else 1
+
+
+def disruption_budget(owner: Owner, pipeline: HPIPipeline, replicas: int, waiting: int) -> Manifest:
+    """Return the PodDisruptionBudget over all pods of a pipeline.
+
+    Args:
+        owner: The pipeline.
+        pipeline: The same, as it is now.
+        replicas: Pods that are wanted in all.
+        waiting: Pods of those for which others stand in: that they do not answer is no disruption.
+    """
+    asked = pipeline.spec.availability.max_unavailable
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": owner.metadata(owner.name),
         "spec": {
-            "maxUnavailable": pipeline.spec.availability.max_unavailable,
+            "maxUnavailable": absolute(asked, replicas) + waiting if waiting else asked,
             "selector": {"matchLabels": {PIPELINE: owner.name, PART: "serving"}},
             # A pod that never became ready must not keep a node from being drained.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
@@ -73,6 +93,7 @@ def disruption_budget(owner: Owner, pipeline: HPIPipeline) -> Manifest:
 def autoscaler(owner: Owner, class_label: str, wish: Autoscaling) -> Manifest:
     """Return the HorizontalPodAutoscaler of the stable Deployment on one class of hardware."""
     name = deployment_name(owner.name, class_label, STABLE)
+    down = {"stabilizationWindowSeconds": wish.scale_down_stabilization_seconds}
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -82,9 +103,7 @@ def autoscaler(owner: Owner, class_label: str, wish: Autoscaling) -> Manifest:
             "minReplicas": wish.min_replicas,
             "maxReplicas": wish.max_replicas,
             "metrics": [_metric(target) for target in wish.targets],
-            "behavior": {
-                "scaleDown": {"stabilizationWindowSeconds": wish.scale_down_stabilization_seconds},
-            },
+            "behavior": {"scaleDown": down},
         },
     }
 
@@ -99,6 +118,6 @@ def _metric(target: Target) -> dict[str, Any]:
         "type": "Pods",
         "pods": {
             "metric": {"name": POD_METRICS[target.metric]},
-            "target": {"type": "AverageValue", "averageValue": str(target.average)},
+            "target": {"type": "AverageValue", "averageValue": canonical(str(target.average))},
         },
     }

@@ -13,6 +13,7 @@ from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.placement import Offered
 from hpi_operator.plan.revisions import Revision
 from hpi_operator.plan.runtime_choice import ChosenRuntime
+from hpi_operator.plan.selection import Term
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -67,11 +68,13 @@ class ClassPlan:
     data: ClassData
     offered: Offered
     chosen: ChosenRuntime
+    terms: frozenset[Term] = frozenset()
+    """Labels by which the scheduler tells nodes that fit; none: the resource says it."""
 
     @property
     def label(self) -> str:
         """Value of the label `class`: the class in lower case."""
-        return self.data.name.lower()
+        return self.data.label
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class TrackPlan:
     replicas: int | None
     """None: the autoscaler's."""
     settings: Settings
+    stands_still: bool = False
+    """Whether no pod is replaced at the moment."""
+    may_be_away: int = 0
+    """Pods that may be away while they are replaced, because others stand in for them."""
 
     @property
     def selector(self) -> dict[str, str]:

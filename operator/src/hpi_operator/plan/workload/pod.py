@@ -1,55 +1,66 @@
-"""The pod that serves: no Kubernetes credentials, nothing writable but scratch, one token for the node's agent."""
+"""The pods of a pipeline: no Kubernetes credentials, nothing writable but scratch, one token for the node's agent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from hpi_core.api.v1alpha1.placement import TopologySpread
-from hpi_core.api.v1alpha1.pod_template import Toleration
-from hpi_core.names import (
-    AGENT_AUDIENCE,
-    INSTANCE,
-    MANAGED_BY,
-    NAME,
-    REVISION,
-    RUNTIME,
-    USABLE,
-    child_name,
-    node_runtime_label,
-)
+from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.names import INSTANCE, MANAGED_BY, NAME, REVISION, RUNTIME
 from hpi_operator.plan.intent import Manifest
-from hpi_operator.plan.placement import ARCHITECTURE
+from hpi_operator.plan.observed import Settings
+from hpi_operator.plan.quantities import canonical
 from hpi_operator.plan.revisions import MANIFEST
-from hpi_operator.plan.workload.parts import HTTP, HTTP_PORT, TrackPlan
+from hpi_operator.plan.workload.parts import HTTP, HTTP_PORT, ClassPlan, TrackPlan
+from hpi_operator.plan.workload.scheduling import scheduling, spread_constraints
+from hpi_operator.plan.workload.storage import (
+    AGENT_FOLDER,
+    CLAIMS_FOLDER,
+    CREDENTIALS_FOLDER,
+    PIPELINE_FOLDER,
+    STORE_FOLDER,
+    Mounted,
+    mounted_by_all,
+    mounted_to_serve,
+)
 
 USER: Final = 10001
 """User and group of the serving process; the images have it."""
 
-PIPELINE_FOLDER: Final = "/etc/hpi/pipeline"
-CREDENTIALS_FOLDER: Final = "/etc/hpi/credentials"
-CLAIMS_FOLDER: Final = "/var/lib/hpi/claims"
-STORE_FOLDER: Final = "/var/lib/hpi/store"
-AGENT_FOLDER: Final = "/var/run/secrets/hpi-agent"
-TLS_FOLDER: Final = "/etc/hpi/tls"
-TLS_CA_FOLDER: Final = "/etc/hpi/tls-client-ca"
-TOKENS_FOLDER: Final = "/etc/hpi/tokens"
-
-TOKEN_SECONDS: Final = 3600
-DEFAULT_SCRATCH_BYTES: Final = 20 * 2**30
+MANIFEST_PATH: Final = f"{PIPELINE_FOLDER}/{MANIFEST}"
 PRE_STOP_SECONDS: Final = 5
 """How long a pod that ends goes on taking requests: until every proxy has heard that it ends."""
 EXIT_MARGIN_SECONDS: Final = 10
 PROBE_SECONDS: Final = 5
+LIVENESS_SECONDS: Final = 10
+START_MARGIN_SECONDS: Final = 60
+"""What starting takes beside loading all engines: interpreter, libraries, a first inference."""
 
-SPREAD: Final = {"Preferred": "ScheduleAnyway", "Required": "DoNotSchedule"}
+CONTAINER_SECURITY: Final[Manifest] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def pod_security(*, group: bool = True) -> dict[str, Any]:
+    """Return the security context of a pod, within Pod Security `restricted`.
+
+    Args:
+        group: Whether volumes belong to the pod's group.
+    """
+    written: dict[str, Any] = {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return {**written, "fsGroup": USER} if group else written
 
 
 def pod_template(plan: TrackPlan) -> Manifest:
     """Return the template of a Deployment's pods."""
     template = plan.pipeline.spec.pod_template
-    chosen = plan.class_plan.chosen.runtime.metadata.name
     # The operator's own labels and annotations come last: a template cannot replace them.
     labels = {
         **template.labels,
@@ -59,71 +70,57 @@ def pod_template(plan: TrackPlan) -> Manifest:
         REVISION: plan.revision.name,
         **plan.selector,
     }
-    annotations = {**template.annotations, RUNTIME: chosen}
-    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod_spec(plan)}
+    annotations = {**template.annotations, RUNTIME: plan.class_plan.chosen.name}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod_spec(plan)}
 
 
-def pod_spec(plan: TrackPlan) -> dict[str, Any]:
-    """Return the spec of a serving pod."""
-    template, placement = plan.pipeline.spec.pod_template, plan.pipeline.spec.placement
-    spec: dict[str, Any] = {
-        "serviceAccountName": plan.owner.name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": PRE_STOP_SECONDS
-        + plan.pipeline.spec.serving.timeouts.drain_seconds
-        + EXIT_MARGIN_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "nodeSelector": _node_selector(plan),
-        "tolerations": [*plan.class_plan.data.tolerations, *map(_toleration, template.tolerations)],
-        "topologySpreadConstraints": list(_spread(plan, placement.topology_spread)),
-        "containers": [container(plan)],
-        "volumes": list(_volumes(plan)),
+def _pod_spec(plan: TrackPlan) -> dict[str, Any]:
+    mounted = [*mounted_by_all(plan.pipeline, plan.revision), *mounted_to_serve(plan.pipeline)]
+    drain_seconds = plan.pipeline.spec.serving.timeouts.drain_seconds
+    return {
+        **common_spec(plan.owner.name, plan.pipeline, plan.class_plan, mounted),
+        "terminationGracePeriodSeconds": PRE_STOP_SECONDS + drain_seconds + EXIT_MARGIN_SECONDS,
+        "topologySpreadConstraints": list(
+            spread_constraints(plan.pipeline.spec.placement.topology_spread, plan.selector)
+        ),
+        "containers": [_container(plan, mounted)],
     }
-    affinity = _affinity(plan)
+
+
+def common_spec(
+    account: str, pipeline: HPIPipeline, class_plan: ClassPlan, mounted: Iterable[Mounted]
+) -> dict[str, Any]:
+    """Return what every pod of a pipeline has, whether it serves or builds ahead; containers are left out."""
+    template = pipeline.spec.pod_template
     optional: dict[str, Any] = {
-        "affinity": affinity,
-        "schedulerName": placement.scheduler_name,
-        "priorityClassName": template.priority_class_name,
-        "runtimeClassName": template.runtime_class_name or plan.class_plan.data.runtime_class,
         "imagePullSecrets": [{"name": one.name} for one in template.image_pull_secrets],
         "resourceClaims": [
             {"name": one.name, "resourceClaimTemplateName": one.resource_claim_template_name}
             for one in template.resource_claims
         ],
     }
-    return spec | {key: value for key, value in optional.items() if value}
+    return {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": pod_security(),
+        "volumes": [one.volume for one in mounted],
+        **scheduling(pipeline, class_plan),
+        **{key: value for key, value in optional.items() if value},
+    }
 
 
-def container(plan: TrackPlan) -> dict[str, Any]:
-    """Return the one container of a serving pod."""
+def _container(plan: TrackPlan, mounted: Sequence[Mounted]) -> dict[str, Any]:
     scheme = "HTTPS" if plan.pipeline.spec.serving.tls is not None else "HTTP"
     ready = {"path": "/v2/health/ready", "port": HTTP, "scheme": scheme}
     live = {"path": "/v2/health/live", "port": HTTP, "scheme": scheme}
-    start_seconds = plan.pipeline.spec.build.timeout_seconds + 60
-    claims = [{"name": one.name} for one in plan.pipeline.spec.pod_template.resource_claims]
-    resources: dict[str, Any] = _resources(plan)
-    if claims:
-        resources["claims"] = claims
+    start_seconds = plan.pipeline.spec.build.timeout_seconds + START_MARGIN_SECONDS
+    listen = ["--host", "0.0.0.0", "--port", str(HTTP_PORT)]  # noqa: S104
     return {
+        **common_container(plan.pipeline, plan.class_plan, plan.revision.name, plan.settings, mounted),
         "name": "serve",
-        "image": plan.class_plan.chosen.image,
-        "imagePullPolicy": plan.settings.image_pull_policy,
-        "args": ["serve", "-f", f"{PIPELINE_FOLDER}/{MANIFEST}", "--host", "0.0.0.0", "--port", str(HTTP_PORT)],  # noqa: S104
+        "args": ["serve", "-f", MANIFEST_PATH, *listen],
         "ports": [{"name": HTTP, "containerPort": HTTP_PORT, "protocol": "TCP"}],
-        "env": list(_environment(plan)),
-        "resources": resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
         # Started: models are there and an engine answers. Ready: a real inference passed on the engine that serves.
         # Live: the server's own loop turns; a worker that died is replaced inside.
         "startupProbe": {
@@ -140,174 +137,52 @@ def container(plan: TrackPlan) -> dict[str, Any]:
         },
         "livenessProbe": {
             "httpGet": live,
-            "periodSeconds": 10,
-            "timeoutSeconds": 10,
+            "periodSeconds": LIVENESS_SECONDS,
+            "timeoutSeconds": LIVENESS_SECONDS,
             "failureThreshold": 3,
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        "volumeMounts": list(_mounts(plan)),
     }
 
 
-def claims_of(plan: TrackPlan) -> tuple[str, ...]:
-    """Return the claims that models come from, sorted."""
-    spec = plan.pipeline.spec
-    models = [module.model for module in spec.modules if module.model is not None]
-    if spec.module is not None:
-        models.append(spec.module.model)
-    sources = [urlsplit(model.source) for model in models if model.source is not None]
-    return tuple(sorted({source.netloc for source in sources if source.scheme == "pvc"}))
-
-
-def secrets_of(plan: TrackPlan) -> tuple[str, ...]:
-    """Return the Secrets with credentials of model sources, sorted."""
-    spec = plan.pipeline.spec
-    models = [module.model for module in spec.modules if module.model is not None]
-    if spec.module is not None:
-        models.append(spec.module.model)
-    return tuple(sorted({one.credentials_secret_ref.name for one in models if one.credentials_secret_ref is not None}))
-
-
-def _node_selector(plan: TrackPlan) -> dict[str, str]:
-    chosen, requirements = plan.class_plan.chosen, plan.class_plan.offered.accelerator.requirements
+def common_container(
+    pipeline: HPIPipeline, class_plan: ClassPlan, revision: str, settings: Settings, mounted: Iterable[Mounted]
+) -> dict[str, Any]:
+    """Return what the one container of every pod of a pipeline has; name and arguments are left out."""
     return {
-        **requirements.node_selector,
-        **plan.pipeline.spec.pod_template.node_selector,
-        ARCHITECTURE: chosen.architecture,
-        node_runtime_label(chosen.runtime.metadata.name): USABLE,
+        "image": class_plan.chosen.record.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": list(_environment(class_plan, revision, settings)),
+        "resources": _resources(pipeline, class_plan),
+        "securityContext": dict(CONTAINER_SECURITY),
+        "volumeMounts": [one.mount for one in mounted],
     }
 
 
-def _affinity(plan: TrackPlan) -> dict[str, Any] | None:
-    """Return what a node selector cannot say: values of labels that fit the requirements, as nodes have them now."""
-    data, requirements = plan.class_plan.data, plan.class_plan.offered.accelerator.requirements
-    asks = (
-        requirements.products,
-        requirements.chips,
-        requirements.min_compute_capability,
-        requirements.max_compute_capability,
-        requirements.min_driver,
-        requirements.max_driver,
-        requirements.min_memory_bytes,
+def _resources(pipeline: HPIPipeline, class_plan: ClassPlan) -> dict[str, Any]:
+    template, offered = pipeline.spec.pod_template, class_plan.offered
+    requests, limits = (
+        {name: canonical(quantity) for name, quantity in asked.items()}
+        for asked in (template.resources.requests, template.resources.limits)
     )
-    if not any(asks):
-        return None
-    expressions = []
-    for key in sorted(data.label_keys):
-        values = sorted({group.labels[key] for group in plan.class_plan.chosen.groups if key in group.labels})
-        if values and len(values) == len({group.labels.get(key) for group in plan.class_plan.chosen.groups}):
-            expressions.append({"key": key, "operator": "In", "values": values})
-    if not expressions:
-        return None
-    return {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
-        }
-    }
-
-
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    written: dict[str, Any] = toleration.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return written
-
-
-def _spread(plan: TrackPlan, spread: TopologySpread) -> Iterator[dict[str, Any]]:
-    for key, wish in (("kubernetes.io/hostname", spread.nodes), ("topology.kubernetes.io/zone", spread.zones)):
-        if wish != "Disabled":
-            yield {
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": SPREAD[wish],
-                "labelSelector": {"matchLabels": plan.selector},
-                # A rollout's new pods spread among themselves, not around those that are about to go.
-                "matchLabelKeys": [REVISION],
-            }
-
-
-def _resources(plan: TrackPlan) -> dict[str, Any]:
-    asked = plan.pipeline.spec.pod_template.resources
-    requests, limits = dict(asked.requests), dict(asked.limits)
-    offered = plan.class_plan.offered
     if offered.resource is not None:
         # Extended resources are never shared: limit and request are one.
-        count = str(offered.accelerator.count or 1)
-        requests[offered.resource] = limits[offered.resource] = count
-    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+        requests[offered.resource] = limits[offered.resource] = canonical(str(offered.accelerator.count or 1))
+    claims = [{"name": one.name} for one in template.resource_claims]
+    written = {"requests": requests, "limits": limits, "claims": claims}
+    return {key: value for key, value in written.items() if value}
 
 
-def _environment(plan: TrackPlan) -> Iterator[dict[str, Any]]:
+def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> Iterator[dict[str, Any]]:
     yield {"name": "HPI_STORE", "value": STORE_FOLDER}
     yield {"name": "HPI_CREDENTIALS", "value": CREDENTIALS_FOLDER}
     yield {"name": "HPI_CLAIMS", "value": CLAIMS_FOLDER}
-    yield {"name": "HPI_DEVICE", "value": plan.class_plan.data.device}
-    yield {"name": "HPI_REVISION", "value": plan.revision.name}
+    yield {"name": "HPI_DEVICE", "value": class_plan.data.device}
+    yield {"name": "HPI_REVISION", "value": revision}
     yield {"name": "HPI_AGENT_TOKEN", "value": f"{AGENT_FOLDER}/token"}
     yield {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}}
-    yield {"name": "HPI_AGENT", "value": f"http://$(HOST_IP):{plan.settings.agent_port}"}
+    yield {"name": "HPI_AGENT", "value": f"http://$(HOST_IP):{settings.agent_port}"}
     # Whatever writes beside the store, writes into scratch.
     yield {"name": "HOME", "value": "/tmp"}  # noqa: S108
-    for name, value in sorted(plan.class_plan.data.environment.items()):
+    for name, value in sorted(class_plan.data.environment.items()):
         yield {"name": name, "value": value}
-
-
-def _volumes(plan: TrackPlan) -> Iterator[dict[str, Any]]:
-    cache = plan.pipeline.spec.cache
-    yield {"name": "pipeline", "configMap": {"name": plan.revision.config_map, "defaultMode": 0o440}}
-    yield {"name": "tmp", "emptyDir": {}}
-    yield {
-        "name": "agent-token",
-        "projected": {
-            "defaultMode": 0o440,
-            "sources": [
-                {
-                    "serviceAccountToken": {
-                        "audience": AGENT_AUDIENCE,
-                        "expirationSeconds": TOKEN_SECONDS,
-                        "path": "token",
-                    }
-                }
-            ],
-        },
-    }
-    if cache.medium == "PersistentVolumeClaim":
-        claim = cache.claim_name or cache_claim_name(plan)
-        yield {"name": "store", "persistentVolumeClaim": {"claimName": claim}}
-    else:
-        yield {"name": "store", "emptyDir": {"sizeLimit": str(cache.size_bytes or DEFAULT_SCRATCH_BYTES)}}
-    for number, claim in enumerate(claims_of(plan)):
-        yield {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-    for number, secret in enumerate(secrets_of(plan)):
-        yield {"name": f"credentials-{number}", "secret": {"secretName": secret, "defaultMode": 0o440}}
-    yield from _serving_volumes(plan)
-
-
-def _serving_volumes(plan: TrackPlan) -> Iterable[dict[str, Any]]:
-    serving = plan.pipeline.spec.serving
-    if serving.tls is not None:
-        yield {"name": "tls", "secret": {"secretName": serving.tls.secret_ref.name, "defaultMode": 0o440}}
-        if serving.tls.client_ca_secret_ref is not None:
-            yield {
-                "name": "tls-client-ca",
-                "secret": {"secretName": serving.tls.client_ca_secret_ref.name, "defaultMode": 0o440},
-            }
-    if serving.auth.tokens_secret_ref is not None:
-        yield {"name": "tokens", "secret": {"secretName": serving.auth.tokens_secret_ref.name, "defaultMode": 0o440}}
-
-
-def _mounts(plan: TrackPlan) -> Iterator[dict[str, Any]]:
-    yield {"name": "pipeline", "mountPath": PIPELINE_FOLDER, "readOnly": True}
-    yield {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
-    yield {"name": "agent-token", "mountPath": AGENT_FOLDER, "readOnly": True}
-    yield {"name": "store", "mountPath": STORE_FOLDER}
-    for number, claim in enumerate(claims_of(plan)):
-        yield {"name": f"claim-{number}", "mountPath": f"{CLAIMS_FOLDER}/{claim}", "readOnly": True}
-    for number, secret in enumerate(secrets_of(plan)):
-        yield {"name": f"credentials-{number}", "mountPath": f"{CREDENTIALS_FOLDER}/{secret}", "readOnly": True}
-    folders = {"tls": TLS_FOLDER, "tls-client-ca": TLS_CA_FOLDER, "tokens": TOKENS_FOLDER}
-    for volume in _serving_volumes(plan):
-        yield {"name": volume["name"], "mountPath": folders[volume["name"]], "readOnly": True}
-
-
-def cache_claim_name(plan: TrackPlan) -> str:
-    """Return the name of the claim that the operator makes."""
-    return child_name(plan.owner.name, "cache")

@@ -48,7 +48,7 @@ def test_this_machine_is_read_only_by_an_address_that_says_so(peer: str) -> None
     assert not is_refused(peer, loopback_allowed=True)
 
 
-@pytest.mark.parametrize("peer", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:0.0.0.0"])  # noqa: S104
+@pytest.mark.parametrize("peer", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:0.0.0.0"])
 def test_what_is_no_address_of_one_machine_is_refused(peer: str) -> None:
     assert is_refused(peer, loopback_allowed=True)
 

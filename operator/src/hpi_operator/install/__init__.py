@@ -1,0 +1,1 @@
+"""The objects that an installation needs, as values: accounts, roles, admission policies, the operator itself."""

@@ -1,0 +1,89 @@
+"""What one installation is: where it lives, whose accounts it has, which image its operator runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hpi_core.api.base import DNS_LABEL
+from hpi_core.errors import Refused
+from hpi_core.names import INSTANCE, NAME
+
+NAMESPACE: Final = "hpi-system"
+AGENT_NAMESPACE: Final = "hpi-agents"
+
+PART_OF: Final = "app.kubernetes.io/part-of"
+COMPONENT: Final = "app.kubernetes.io/component"
+
+RBAC: Final = "rbac.authorization.k8s.io"
+RBAC_VERSION: Final = f"{RBAC}/v1"
+
+_IMAGE: Final = r"^[a-z0-9][A-Za-z0-9._:/@-]{0,511}$"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A service account."""
+
+    namespace: str
+    name: str
+
+    @property
+    def user(self) -> str:
+        """The user name that the API server gives to whoever holds a token of it."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """The subject of a binding."""
+        return {"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation; a cluster has at most one.
+
+    Raises:
+        Refused: A namespace or the image is none, or both namespaces are the same.
+    """
+
+    image: str
+    """The operator's image."""
+    namespace: str = NAMESPACE
+    """Of the operator and of self-test pods; Pod Security `restricted` holds there."""
+    agent_namespace: str = AGENT_NAMESPACE
+    """Of the node agents, which need host paths."""
+
+    def __post_init__(self) -> None:
+        for name in (self.namespace, self.agent_namespace):
+            if re.fullmatch(DNS_LABEL, name) is None:
+                raise Refused(f"{name!r} is no name of a namespace: lower-case letters, digits and '-', at most 63")
+        if self.namespace == self.agent_namespace:
+            raise Refused(
+                f"operator and agents cannot both live in {self.namespace}: agents need host paths, which Pod Security "
+                "allows to a whole namespace or not at all; name another one for either"
+            )
+        if re.fullmatch(_IMAGE, self.image) is None:
+            raise Refused(f"{self.image!r} is no name of an image: [REGISTRY/]NAME[:TAG][@DIGEST]")
+
+    @property
+    def operator(self) -> Account:
+        """The operator's account."""
+        return Account(self.namespace, "hpi-operator")
+
+    @property
+    def agent(self) -> Account:
+        """The account of every node agent; the token of each says on which node it runs."""
+        return Account(self.agent_namespace, "hpi-agent")
+
+
+def labels(component: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to one component of the installation."""
+    return {NAME: f"hpi-{component}", INSTANCE: "hpi", PART_OF: "hpi", COMPONENT: component}
+
+
+def metadata(name: str, component: str, namespace: str | None = None) -> dict[str, Any]:
+    """Return the metadata of an object of the installation; without a namespace it is the whole cluster's."""
+    place = {"namespace": namespace} if namespace is not None else {}
+    return {"name": name, **place, "labels": labels(component)}

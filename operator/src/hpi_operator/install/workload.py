@@ -1,0 +1,155 @@
+"""The operator itself: two replicas of which one acts, what may reach them, and how many a drain may take at once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hpi_core.names import NAME
+from hpi_operator.install.installation import COMPONENT, Installation, labels, metadata
+from hpi_operator.plan.intent import Manifest
+
+REPLICAS: Final = 2
+HEALTH: Final = "health"
+HEALTH_PORT: Final = 8081
+USER: Final = 10001
+"""User and group of the process; the image has it."""
+
+MEMORY_REQUEST: Final = "128Mi"
+MEMORY_LIMIT: Final = "512Mi"
+"""300 pipelines take less than 300 MB. Processors have no limit: one that is throttled loses the election."""
+EXIT_SECONDS: Final = 45
+"""Passes under way end, and the Lease is given back: three waits of ten seconds at most."""
+
+METRICS_READERS: Final = {"hpi.paddlex.io/metrics": "reader"}
+"""Labels of namespaces whose pods may read the metrics."""
+API_SERVER_PORTS: Final = (443, 6443)
+"""Where API servers listen, behind their Service and at the addresses that it leads to."""
+DNS_PORT: Final = 53
+
+
+def workload(installation: Installation) -> tuple[Manifest, ...]:
+    """Return Deployment, PodDisruptionBudget and NetworkPolicy."""
+    return deployment(installation), disruption_budget(installation), network_policy(installation)
+
+
+def selector() -> dict[str, str]:
+    """Return the labels that tell the operator's pods from all others; they never change."""
+    return {key: value for key, value in labels("operator").items() if key in (NAME, COMPONENT)}
+
+
+def deployment(installation: Installation) -> Manifest:
+    """Return the Deployment. Pod Security `restricted` holds for its pods."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata("hpi-operator", "operator", installation.namespace),
+        "spec": {
+            "replicas": REPLICAS,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": selector()},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": labels("operator")}, "spec": _pod_spec(installation)},
+        },
+    }
+
+
+def disruption_budget(installation: Installation) -> Manifest:
+    """Return what keeps a drain from taking both replicas at once."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata("hpi-operator", "operator", installation.namespace),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector()}},
+    }
+
+
+def network_policy(installation: Installation) -> Manifest:
+    """Return what may reach the operator and what it may reach: probes and metrics; names and the API server.
+
+    A kubelet reaches the pods of its own node whatever a NetworkPolicy says.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata("hpi-operator", "operator", installation.namespace),
+        "spec": {
+            "podSelector": {"matchLabels": selector()},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "from": [{"namespaceSelector": {"matchLabels": METRICS_READERS}}],
+                    "ports": [{"port": HEALTH_PORT, "protocol": "TCP"}],
+                }
+            ],
+            "egress": [
+                {"ports": [{"port": DNS_PORT, "protocol": "UDP"}, {"port": DNS_PORT, "protocol": "TCP"}]},
+                {"ports": [{"port": port, "protocol": "TCP"} for port in API_SERVER_PORTS]},
+            ],
+        },
+    }
+
+
+def _pod_spec(installation: Installation) -> dict[str, Any]:
+    return {
+        "serviceAccountName": installation.operator.name,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": EXIT_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                # A cluster of one node has both there.
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector()},
+                "matchLabelKeys": ["pod-template-hash"],
+            }
+            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
+        "containers": [_container(installation)],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}],
+    }
+
+
+def _container(installation: Installation) -> dict[str, Any]:
+    return {
+        "name": "operator",
+        "image": installation.image,
+        "command": ["hpi-operator"],
+        "args": [
+            "run",
+            f"--namespace={installation.namespace}",
+            "--health-host=0.0.0.0",
+            f"--health-port={HEALTH_PORT}",
+        ],
+        "ports": [{"name": HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "100m", "memory": MEMORY_REQUEST}, "limits": {"memory": MEMORY_LIMIT}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # Live: passes end and the cluster is heard of. Ready: it would act if it led.
+        "startupProbe": {"httpGet": {"path": "/readyz", "port": HEALTH}, "periodSeconds": 2, "failureThreshold": 30},
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": HEALTH},
+            "periodSeconds": 20,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": HEALTH},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }

@@ -1,0 +1,328 @@
+"""A canary gets a growing share, step by step, and takes nothing from the old revision: passes over a small cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hpi_operator.plan.canary import canary_replicas
+from support.nodes import a_node
+from support.observed import a_pipeline, on
+from support.small_cluster import SmallCluster
+
+GATEWAY = "gateway.networking.k8s.io/v1 HTTPRoute"
+ROUTE = {"parentRefs": [{"name": "public"}]}
+STEPS = [{"weightPercent": 10, "soakSeconds": 60}, {"weightPercent": 50, "soakSeconds": 120}]
+CANARY = {"strategy": "Canary", "steps": STEPS}
+
+
+def a_serving_cluster(*, gateway: bool = False, **spec: Any) -> SmallCluster:
+    """Return a cluster in which the first revision serves alone, by replicas or behind a gateway."""
+    route = {"route": ROUTE} if gateway else {}
+    cluster = SmallCluster(
+        a_pipeline(**{"replicas": 10, "rollout": CANARY, **route, **spec}),
+        [a_node("n")],
+        apis=[GATEWAY] if gateway else [],
+    )
+    cluster.settle()
+    cluster.watch()
+    return cluster
+
+
+def another(cluster: SmallCluster, course: str = "serves") -> str:
+    """Ask for another revision and return its name."""
+    cluster.change(serving={"timeouts": {"requestSeconds": 30}})
+    cluster.make_pass()
+    name = cluster.status.wanted_revision
+    assert name is not None
+    cluster.courses[name] = course  # type: ignore[assignment]
+    return name
+
+
+def weights(cluster: SmallCluster) -> list[int]:
+    """Return the weights of the live route: stable, canary."""
+    [rule] = cluster.named("HTTPRoute", "ocr")["spec"]["rules"]
+    return [one["weight"] for one in rule["backendRefs"]]
+
+
+def step(cluster: SmallCluster) -> int:
+    """Return the step of the canary, 0 where there is none."""
+    return 0 if cluster.status.canary is None else cluster.status.canary.step
+
+
+def test_the_first_revision_needs_no_canary() -> None:
+    cluster = a_serving_cluster()
+
+    assert cluster.replicas() == {"ocr-cpu": 10}
+    assert step(cluster) == 0
+
+
+def test_a_canary_goes_through_its_steps_and_is_promoted() -> None:
+    cluster = a_serving_cluster()
+    old = cluster.status.revision
+
+    new = another(cluster)
+    cluster.until(lambda: step(cluster) == 1 and cluster.ready(revision=new) == 2)
+    first = (cluster.replicas(), cluster.status.revision)
+    cluster.until(lambda: step(cluster) == 2 and cluster.ready(revision=new) == 10)
+    second = cluster.replicas()
+    cluster.settle()
+
+    assert first == ({"ocr-cpu": 10, "ocr-cpu-canary": 2}, old)
+    assert second == {"ocr-cpu": 10, "ocr-cpu-canary": 10}
+    assert cluster.replicas() == {"ocr-cpu": 10}
+    assert cluster.ready(revision=new) == 10
+    assert cluster.fewest_ready == 10
+    assert cluster.status.revision == new
+    reasons = [reason for reason, _ in cluster.events]
+    assert (reasons.count("CanaryStep"), reasons.count("RolloutComplete")) == (3, 2)
+
+
+def test_a_step_lasts_as_long_as_it_must_hold_after_its_pods_answer() -> None:
+    cluster = a_serving_cluster()
+
+    new = another(cluster)
+    cluster.until(lambda: cluster.ready(revision=new) == 2)
+    answered = cluster.now
+    cluster.until(lambda: step(cluster) == 2)
+
+    assert 60 <= (cluster.now - answered).total_seconds() <= 70
+
+
+def test_the_date_of_a_step_moves_with_the_step_alone() -> None:
+    cluster = a_serving_cluster()
+    another(cluster)
+    assert cluster.status.canary is not None
+    since = cluster.status.canary.since
+
+    cluster.wait(60)
+
+    assert cluster.status.canary.step == 1
+    assert cluster.status.canary.since == since
+
+
+def test_a_failing_canary_is_taken_away_and_the_old_revision_has_lost_nothing() -> None:
+    cluster = a_serving_cluster()
+    old = cluster.status.revision
+    kept = set(cluster.pods)
+
+    another(cluster, "crashes")
+    cluster.settle()
+
+    assert set(cluster.pods) == kept
+    assert cluster.fewest_ready == 10
+    assert cluster.status.revision == old
+    assert cluster.condition("Progressing")[1] == "RolledBack"
+    assert step(cluster) == 0
+
+
+def test_a_failing_canary_without_automatic_rollback_stays_to_be_looked_at() -> None:
+    cluster = a_serving_cluster(gateway=True, rollout={**CANARY, "autoRollback": "Disabled"})
+
+    bad = another(cluster, "crashes")
+    cluster.settle()
+
+    assert cluster.condition("Progressing")[:2] == ("False", "RevisionFailed")
+    assert {pod.revision for pod in cluster.pods.values() if pod.ready_at is None} == {bad}
+    assert weights(cluster) == [100, 0]
+
+
+def test_a_paused_canary_stands_still() -> None:
+    cluster = a_serving_cluster()
+    new = another(cluster)
+    cluster.until(lambda: cluster.ready(revision=new) == 2)
+
+    cluster.change(rollout={**CANARY, "paused": True})
+    cluster.wait(1_000)
+    held = (step(cluster), cluster.replicas(), cluster.condition("Progressing")[1])
+    cluster.change(rollout={**CANARY, "paused": False})
+    cluster.settle()
+
+    assert held == (1, {"ocr-cpu": 10, "ocr-cpu-canary": 2}, "Paused")
+    assert cluster.status.revision == new
+
+
+def test_a_canary_that_was_paused_before_it_began_does_not_begin() -> None:
+    cluster = a_serving_cluster()
+    cluster.change(rollout={**CANARY, "paused": True})
+    cluster.settle()
+
+    another(cluster)
+    cluster.settle()
+
+    assert cluster.replicas() == {"ocr-cpu": 10}
+    assert cluster.condition("Progressing")[:2] == ("False", "Paused")
+
+
+@pytest.mark.parametrize("replicas", [4, 20])
+def test_replicas_change_while_there_is_a_canary(replicas: int) -> None:
+    cluster = a_serving_cluster()
+    new = another(cluster)
+    cluster.until(lambda: step(cluster) == 2)
+
+    cluster.change(replicas=replicas)
+    cluster.until(lambda: cluster.ready(revision=new) == replicas and step(cluster) == 2)
+    during = cluster.replicas()
+    cluster.settle()
+
+    assert during == {"ocr-cpu": replicas, "ocr-cpu-canary": replicas}
+    assert cluster.replicas() == {"ocr-cpu": replicas}
+    assert cluster.ready(revision=new) == replicas
+
+
+def test_a_then_b_then_a_ends_at_a_while_b_is_a_canary() -> None:
+    cluster = a_serving_cluster()
+    first = cluster.status.revision
+    another(cluster)
+    cluster.wait(30)
+
+    cluster.change(serving=...)
+    cluster.settle()
+
+    assert cluster.replicas() == {"ocr-cpu": 10}
+    assert cluster.status.revision == first
+    assert cluster.ready(revision=first) == 10
+
+
+def test_another_revision_while_there_is_a_canary_begins_at_the_first_step() -> None:
+    cluster = a_serving_cluster()
+    another(cluster)
+    cluster.until(lambda: step(cluster) == 2)
+
+    cluster.change(serving={"timeouts": {"requestSeconds": 31}})
+    cluster.wait(20)
+    begun = step(cluster)
+    cluster.settle()
+
+    assert begun == 1
+    assert cluster.status.revision == cluster.status.wanted_revision
+    assert cluster.fewest_ready == 10
+
+
+def test_a_step_of_all_gives_all_to_the_new_revision_without_a_canary_of_all() -> None:
+    cluster = a_serving_cluster(rollout={"strategy": "Canary", "steps": [{"weightPercent": 100}]})
+
+    new = another(cluster)
+    cluster.wait(20)
+    during = set(cluster.replicas())
+    cluster.settle()
+
+    assert during == {"ocr-cpu"}
+    assert cluster.ready(revision=new) == 10
+
+
+def test_a_gateway_gives_a_canary_its_share_once_it_answers_and_never_before() -> None:
+    cluster = a_serving_cluster(gateway=True)
+    assert weights(cluster) == [100, 0]
+
+    new = another(cluster, "never-ready")
+    cluster.wait(30)
+    before = (cluster.replicas(), weights(cluster))
+    cluster.courses[new] = "serves"
+    cluster.until(lambda: weights(cluster) != [100, 0])
+    first = (cluster.replicas(), weights(cluster))
+    cluster.until(lambda: weights(cluster) == [50, 50])
+    second = cluster.replicas()
+    cluster.settle()
+
+    assert before == ({"ocr-cpu": 10, "ocr-cpu-canary": 1}, [100, 0])
+    assert first == ({"ocr-cpu": 10, "ocr-cpu-canary": 1}, [90, 10])
+    assert second == {"ocr-cpu": 10, "ocr-cpu-canary": 5}
+    assert weights(cluster) == [100, 0]
+    assert cluster.ready(revision=new) == 10
+    assert cluster.fewest_ready == 10
+
+
+def test_a_canary_is_not_deleted_before_the_gateway_sends_it_nothing() -> None:
+    cluster = a_serving_cluster(gateway=True)
+    new = another(cluster)
+    cluster.until(lambda: weights(cluster) == [50, 50])
+    cluster.courses[new] = "serves"
+
+    def is_sent_requests_while_it_goes() -> bool:
+        plan = cluster.plan()
+        goes = any(one.key.name.endswith("-canary") and one.key.kind == "Deployment" for one in plan.delete)
+        return goes and weights(cluster)[1] > 0
+
+    seen = []
+    while cluster.status.revision != new:
+        seen.append(is_sent_requests_while_it_goes())
+        cluster.wait(5)
+    cluster.settle()
+
+    assert not any(seen)
+    assert cluster.replicas() == {"ocr-cpu": 10}
+
+
+def test_a_gateway_keeps_both_services_whether_there_is_a_canary_or_not() -> None:
+    cluster = a_serving_cluster(gateway=True)
+    before = cluster.names("Service")
+
+    another(cluster)
+    cluster.wait(30)
+
+    assert len(before) == 3
+    assert cluster.names("Service") == before
+
+
+def test_a_canary_of_a_pipeline_on_two_classes_runs_on_the_first() -> None:
+    cluster = SmallCluster(
+        a_pipeline(replicas=4, rollout=CANARY, placement=on("NVIDIA", "CPU", policy="Spill")),
+        [a_node("c"), a_node("g", gpus=3)],
+    )
+    cluster.settle()
+    spilled = cluster.replicas()
+    cluster.watch()
+
+    cluster.nodes[1] = a_node("g", gpus=8)
+    new = another(cluster)
+    cluster.until(lambda: step(cluster) == 1 and cluster.ready(revision=new) == 1)
+    during = cluster.replicas()
+    cluster.settle()
+
+    assert spilled == {"ocr-cpu": 1, "ocr-nvidia": 4}
+    assert during == {"ocr-nvidia": 4, "ocr-nvidia-canary": 1} or during == {
+        "ocr-cpu": 1,
+        "ocr-nvidia": 4,
+        "ocr-nvidia-canary": 1,
+    }
+    assert cluster.ready(revision=new) == 4
+    assert cluster.fewest_ready >= 4
+
+
+def test_a_canary_on_other_hardware_leaves_the_old_revision_where_it_is() -> None:
+    cluster = SmallCluster(a_pipeline(replicas=4, rollout=CANARY, placement=on("CPU")), [a_node("g", gpus=8)])
+    cluster.settle()
+    kept = set(cluster.pods)
+    cluster.watch()
+
+    cluster.change(placement=on("NVIDIA"))
+    cluster.until(lambda: step(cluster) == 2)
+    during = (cluster.replicas(), kept <= set(cluster.pods))
+    cluster.settle()
+
+    assert during == ({"ocr-cpu": 4, "ocr-nvidia-canary": 4}, True) or during[1]
+    assert cluster.replicas() == {"ocr-nvidia": 4}
+    assert cluster.fewest_ready == 4
+
+
+@pytest.mark.parametrize(
+    ("replicas", "weight", "by_gateway", "by_replicas"),
+    [(0, 50, 0, 0), (1, 1, 1, 1), (1, 99, 1, 1), (10, 10, 1, 2), (10, 50, 5, 10), (10, 90, 9, 10), (200, 1, 2, 3)],
+)
+def test_a_canary_has_as_many_pods_as_its_share_needs(
+    replicas: int, weight: int, by_gateway: int, by_replicas: int
+) -> None:
+    assert canary_replicas(replicas, weight, has_gateway=True) == by_gateway
+    assert canary_replicas(replicas, weight, has_gateway=False) == by_replicas
+
+
+def test_the_status_says_which_share_replicas_give_where_there_is_no_gateway() -> None:
+    cluster = a_serving_cluster()
+
+    new = another(cluster)
+    cluster.wait(20)
+
+    message = cluster.condition("Progressing")[2]
+    assert message == f"step 1 of 2: 10 % to revision {new}, by 2 of 12 replicas, which is 17 %"
