@@ -29,7 +29,7 @@ from support.observed import CLASSES
     ],
 )
 def test_resources_belong_to_a_class(class_: Any, resource: str, matches: bool) -> None:
-    assert CLASSES[class_].matches(resource) is matches  # type: ignore[index]
+    assert CLASSES[class_].matches(resource) is matches
 
 
 def test_resources_are_looked_for_in_their_order() -> None:

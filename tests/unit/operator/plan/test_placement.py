@@ -147,7 +147,7 @@ def test_a_chip_is_known_by_its_agent_and_by_its_label(reported: bool) -> None:
 
 def test_the_memory_of_a_slice_is_that_of_the_slice() -> None:
     group = a_node_group(mig={"1g.5gb": 4, "2g.10gb": 1})
-    asked = {"requirements": {"minMemoryBytes": 8 * 2**30}}
+    asked: dict[str, Any] = {"requirements": {"minMemoryBytes": 8 * 2**30}}
 
     assert offered(wish(resourceName="nvidia.com/mig-2g.10gb", **asked), group).nodes == 1
     assert "memory is 5.0 GiB" in lack(wish(resourceName="nvidia.com/mig-1g.5gb", **asked), group)

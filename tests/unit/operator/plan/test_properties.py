@@ -19,7 +19,7 @@ from support.small_cluster import Course, SmallCluster
 GATEWAY = "gateway.networking.k8s.io/v1 HTTPRoute"
 WORLD = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-NODES = {
+NODES: dict[str, dict[str, Any]] = {
     "c": {},
     "c2": {},
     "g": {"gpus": 2},
