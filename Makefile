@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTHON ?=
 
 # A test that hangs is stopped and shown with its stack after so many seconds. No test waits for this long.
-HANG_SECONDS := 300
+HANG_SECONDS := 600
 
 IN_ROOT := cd '$(ROOT)' &&
 SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$python" configs/locks/install.py

@@ -26,7 +26,7 @@ from hpi_agent.processes.process_tree import descendants, every_process
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "configs" / "pipelines" / "ocr.yaml"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 280.0
 """How long a test waits for a server before it fails; nothing waits this long on a machine that works."""
 
 BRIEF = Pace(seconds=0.0, min_rounds=1, max_rounds=1, patience_seconds=0.0, quiet_load=math.inf)
