@@ -61,8 +61,9 @@ set-up: ## .venv, and the environment that converts Paddle's models, for the tar
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo operator test
 	@$(IN_ROOT) $(BIN)/hpi-agent install paddle2onnx --store build/store
 
-programs: set-up ## etcd, Kubernetes and kwok for the tests, built once into the user's cache; 15 minutes
+programs: set-up ## etcd, Kubernetes, kwok and an OCI registry for the tests, built once into the user's cache; 15 minutes
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.control_plane build
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.oci_registry
 
 clean: ## remove .venv, caches and what was built
 	@$(IN_ROOT) rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
