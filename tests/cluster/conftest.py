@@ -18,6 +18,7 @@ from support.control_plane.namespaces import make_namespace, remove_namespace
 from support.objects import Objects, serve_kinds
 from support.operated import Site
 from support.operators import OperatorProcess, install_operator
+from support.policed import Policed
 
 NUMBERS = count(1)
 
@@ -117,3 +118,10 @@ def own(operated: Site) -> Iterator[str]:
     name = make_namespace(operated.cluster, f"test-{next(NUMBERS)}")
     yield name
     operated.delete(NAMESPACES, "", name)
+
+
+@pytest.fixture(scope="session")
+def policed(kinds_served: ControlPlane) -> Iterator[Policed]:
+    """`control_plane` with the accounts and policies of an installation, two nodes and their agents."""
+    with Policed(kinds_served, make_namespace(kinds_served, f"policed-{next(NUMBERS)}")) as cast:
+        yield cast

@@ -17,11 +17,13 @@ from hpi_operator.kube.resources import (
     DEPLOYMENTS,
     EVENTS,
     HPI_NODES,
+    NAMESPACES,
     NODE_POOLS,
     NODES,
     PIPELINES,
     PODS,
     RUNTIMES,
+    SERVICE_ACCOUNTS,
     Resource,
 )
 from support.cluster_client import MERGE, ApiError, ClusterClient
@@ -82,6 +84,12 @@ class Site:
         eventually(are_labelled, SECONDS)
 
     # What a user does.
+
+    def make_namespace(self, name: str) -> str:
+        """Make a namespace, and return its name when pods may be made in it; controllers that begin anew take long."""
+        self.client.request("POST", NAMESPACES.path(), {"metadata": {"name": name}})
+        self.there(SERVICE_ACCOUNTS, name, "default", seconds=180.0)
+        return name
 
     def add_node(self, node: PlayedNode) -> None:
         """Have one more node, with an agent."""

@@ -10,6 +10,7 @@ with OperatorProcess(cluster) as operator:
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -35,6 +36,8 @@ USER: Final = "hpi-operator"
 NAMESPACE: Final = "hpi-system"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+STARTS: Final = itertools.count(1)
+"""Of all operators of these tests: each start has a log of its own."""
 
 
 def install_operator(cluster: ControlPlane, *, without: Iterable[str] = ()) -> Client:
@@ -79,7 +82,7 @@ class OperatorProcess:
         self._name = name
         self._kubeconfig = kubeconfig or cluster.client(USER).kubeconfig
         self._process: Process | None = None
-        self._starts = 0
+        self._start = 0
         self._port = 0
 
     @property
@@ -91,11 +94,11 @@ class OperatorProcess:
     @property
     def log(self) -> Path:
         """What it wrote to standard error since its last start."""
-        return self._cluster.folder / "logs" / f"{self._name}-{self._starts}.log"
+        return self._cluster.folder / "logs" / f"{self._name}-{self._start}.log"
 
     def start(self) -> OperatorProcess:
         """Start it, and return when its probes can be asked."""
-        self._starts += 1
+        self._start = next(STARTS)
         self._process = Process(
             self._name,
             [

@@ -49,7 +49,10 @@ class Policed:
         self.operator = self.holder_of(a_token(self.admin, operator))
         eventually(self._hold)
 
-    def close(self) -> None:
+    def __enter__(self) -> Policed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Take away what other tests would meet."""
         for node in (ONE, OTHER):
             self.admin.request("DELETE", f"{OWN}/hpinodes/{node}")

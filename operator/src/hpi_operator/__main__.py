@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hpi_core.errors import Bug, HpiError, Refused
-from hpi_operator.commands import manifests, run
+from hpi_operator.commands import manifests, plan, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hpi-operator", description="Turns HPIPipelines into workloads.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     run.register(subparsers)
+    plan.register(subparsers)
     manifests.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:

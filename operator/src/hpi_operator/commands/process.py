@@ -197,6 +197,8 @@ class Operator:
         if pictures.routes is None and self._api.has_api(ROUTES):
             log.info("the cluster has HTTPRoutes")
             pictures.start_routes()
+            # Those on HTTPRoutes are needed from now on.
+            self._look_at_rights()
             self._loop.ask("HPIPipeline", EVERY, EVERY)
         elif pictures.routes_are_gone() and not self._api.has_api(ROUTES):
             log.info("the cluster has no HTTPRoutes any more")

@@ -41,11 +41,26 @@ KINDS: Final = {"hpipipelines": "HPIPipeline", "hpiruntimes": "HPIRuntime", "hpi
 """What is watched, by its plural."""
 
 
-class _NoSignals(logging.Filter):
-    """Drops kopf's word that it does not handle signals in a thread: this program does it itself."""
+NOISE: Final = {
+    # This program handles signals itself.
+    "kopf._core.reactor.running": "OS signals are ignored",
+    # An API server that is away is told once by each picture; kopf would tell it at every try.
+    "kopf._cogs.clients.api": "Request attempt #",
+    "kopf._cogs.clients.watching": "Request attempt #",
+    "kopf._cogs.clients.fetching": "Request attempt #",
+}
+"""What kopf says that nobody needs: beginnings of messages, by logger."""
+
+
+class _Quiet(logging.Filter):
+    """Drops what begins with some words."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self._beginning = beginning
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("OS signals are ignored")
+        return not record.getMessage().startswith(self._beginning)
 
 
 class Watcher:
@@ -88,7 +103,8 @@ class Watcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        logging.getLogger("kopf._core.reactor.running").addFilter(_NoSignals())
+        for logger, beginning in NOISE.items():
+            logging.getLogger(logger).addFilter(_Quiet(beginning))
         pause = RESTART_SECONDS[0]
         while not self._stop_flag.is_set():
             begun = time.monotonic()

@@ -15,7 +15,7 @@ from hpi_operator.plan.intent import Manifest, Plan, key_of
 from hpi_operator.plan.objects import HTTP_ROUTE, Wanted, objects, taken
 from hpi_operator.plan.observed import ObservedPipeline
 from hpi_operator.plan.ownership import is_owned
-from hpi_operator.plan.pipeline_status import pipeline_status
+from hpi_operator.plan.pipeline_status import ACTIVE, pipeline_status
 from hpi_operator.plan.placing import Placing, Scene, not_usable, place, still_holds
 from hpi_operator.plan.prebuild import Prebuild, prebuild
 from hpi_operator.plan.present import Present, of_track, present_deployments
@@ -170,6 +170,7 @@ class _Look:
             stored=stored,
             active=None if status is None else status.revision,
             canary=None if status is None or status.wanted_revision != wanted.name else status.canary,
+            completed=next((one.name for one in status.revisions if one.state == ACTIVE), None) if status else None,
             told=None if failure is None else (failure.revision, failure.reason),
             deployments=scene.deployments,
             pods=serving,

@@ -25,6 +25,8 @@ from hpi_operator.plan.workload.parts import STABLE
 
 MAX_REVISIONS: Final = 10
 MAX_WORDS: Final = 128
+ACTIVE: Final = "Active"
+"""State of the revision that has served alone and still has the traffic."""
 QUIET: Final = frozenset({"Progressing", "NoReplica", "NotReported", "ClaimPending", "RouteNotAccepted"})
 """Reasons for which a pipeline is not ready that time mends as a rule."""
 
@@ -193,20 +195,21 @@ def _revisions(observed: ObservedPipeline, decision: RolloutDecision) -> Iterato
     in_use = {one.name for one in decision.revisions()} | {decision.active or ""}
     before = observed.pipeline.status
     # One that could not be written down yet is as old as it was told to be.
-    told = {} if before is None else {one.name: one.created_at for one in before.revisions}
+    told = {} if before is None else {one.name: one for one in before.revisions}
     chosen = sorted(known.values(), key=lambda one: (one.name not in in_use, -one.number))[:limit]
     for one in sorted(chosen, key=lambda one: -one.number):
         yield {
             "name": one.name,
             "number": one.number,
-            "state": _state(one, decision),
-            "createdAt": told.get(one.name) or stamp(one.created_at),
+            "state": _state(one, decision, told[one.name].state if one.name in told else None),
+            "createdAt": told[one.name].created_at if one.name in told else stamp(one.created_at),
         }
 
 
-def _state(revision: Revision, decision: RolloutDecision) -> str:
-    if revision.name == decision.active:
-        return "Active"
+def _state(revision: Revision, decision: RolloutDecision, told: str | None) -> str:
+    if revision.name == decision.active and (decision.state == "Complete" or told == ACTIVE):
+        # One that has served alone stays what it is while it is scaled.
+        return ACTIVE
     if revision.failure is not None:
         return "Failed"
     return "Progressing" if revision.name in {one.name for one in decision.revisions()} else "Retired"

@@ -243,7 +243,8 @@ def _device(group: NodeGroup, accelerator: Accelerator, data: ClassData) -> tupl
         most = max(there, key=lambda name: (group.allocatable[name], name))
         return None, f"{most} is {group.allocatable[most]} a node, wanted {count}"
     others = sorted(name for name in group.allocatable if "/" in name)
-    return None, f"no {named or ' or '.join(data.resources)}" + (f", it has {', '.join(others)}" if others else "")
+    wanted = named or f"{data.resources[0]} or the like"
+    return None, f"no {wanted}" + (f", it has {', '.join(others)}" if others else "")
 
 
 def _device_lack(group: NodeGroup, needs: Requirements, data: ClassData, resource: str) -> str | None:

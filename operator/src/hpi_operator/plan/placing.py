@@ -45,7 +45,7 @@ class Placing:
     classes: tuple[ClassPlan, ...]
     """Classes with a runtime, in the order of wish."""
     lacking: tuple[str, ...]
-    """Why other classes are not offered."""
+    """Why other classes are not offered, or cannot be used yet."""
     no_runtime: tuple[str, ...]
     """Why offered classes have no runtime."""
     unused: tuple[str, ...] = ()
@@ -87,10 +87,11 @@ def place(scene: Scene, pipeline: HPIPipeline, records: Mapping[str, RuntimeReco
             no_runtime.append(chosen.message)
         else:
             found.append(ClassPlan(data, answer, chosen, _terms(scene, answer, data, revision)))
-    usable = [one for one in found if one.chosen.usable_nodes > 0]
-    # A class on which no self-test has passed waits behind those where pods can run.
-    ordered = [*usable, *(one for one in found if one.chosen.usable_nodes == 0)]
-    return Placing(tuple(ordered), tuple(lacking), tuple(no_runtime), tuple(unused))
+    # A class on which no self-test has passed waits until there is no other, or until one has; what serves, serves on.
+    usable = [one for one in found if one.chosen.usable_nodes > 0 or kept[one.data.name].serves_whole]
+    if usable:
+        lacking += [f"class {one.data.name}: {not_usable(one)}" for one in found if one not in usable]
+    return Placing(tuple(usable or found), tuple(lacking), tuple(no_runtime), tuple(unused))
 
 
 def still_holds(scene: Scene, placing: Placing, records: Mapping[str, RuntimeRecord], revision: str) -> bool:
@@ -106,8 +107,8 @@ def not_usable(plan: ClassPlan) -> str:
     """Return that no self-test of a class's runtime has passed yet, in words; empty: one has."""
     if plan.chosen.usable_nodes > 0:
         return ""
-    nodes = f"{plan.chosen.nodes} node{'' if plan.chosen.nodes == 1 else 's'}"
-    return f"the self-test of {plan.chosen.name} has not passed yet on any of the {nodes} that it fits"
+    nodes = "the node" if plan.chosen.nodes == 1 else f"any of the {plan.chosen.nodes} nodes"
+    return f"the self-test of {plan.chosen.name} has not passed yet on {nodes} that it fits"
 
 
 def _live(scene: Scene, data: ClassData, revision: str | None) -> Present | None:

@@ -24,7 +24,7 @@ _DECIMAL: Final[Mapping[str, int]] = {
 }
 _BINARY: Final[Mapping[str, int]] = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _LARGEST: Final = 2**63 - 1
-"""Larger amounts are cut to it, as the API server does."""
+"""Larger amounts with a binary suffix are cut to it, as the API server does; others are not."""
 _THOUSAND: Final = 1000
 
 
@@ -40,9 +40,12 @@ def canonical(quantity: str) -> str:
         ValueError: It is no such number.
     """
     amount, suffix = _parsed(quantity)
+    is_binary = bool(suffix) and suffix in _BINARY
+    if is_binary:
+        amount = min(amount, Fraction(_LARGEST))
     # Thousandths are the finest that a list of resources keeps.
-    amount = Fraction(math.ceil(min(amount, Fraction(_LARGEST)) * _THOUSAND), _THOUSAND)
-    if suffix in _BINARY and suffix and amount >= 1024 and amount.denominator == 1:
+    amount = Fraction(math.ceil(amount * _THOUSAND), _THOUSAND)
+    if is_binary and amount >= 1024 and amount.denominator == 1:
         return _binary(amount.numerator)
     return _decimal(amount)
 

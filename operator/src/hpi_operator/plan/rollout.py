@@ -46,16 +46,22 @@ def decide(observed: RolloutObserved) -> RolloutDecision:
 
 def roll(observed: RolloutObserved) -> RolloutDecision:
     """Give the stable track the wanted revision; until it serves alone, the old one has the traffic."""
-    wanted, was = observed.wanted, observed.active
+    wanted, active = observed.wanted, active_revision(observed)
     if serves_alone(observed):
-        events = () if was == wanted.name else (Event("RolloutComplete", f"revision {wanted.name} serves alone"),)
+        done = Event("RolloutComplete", f"revision {wanted.name} serves alone")
+        events = () if observed.completed == wanted.name else (done,)
         # It serves: whatever it was given up for is over.
         wanted = replace(wanted, failure=None, superseded=False)
         return RolloutDecision(wanted, wanted, active=wanted.name, events=events)
     ready = sum(pod.ready and not pod.deleting and pod.revision == wanted.name for pod in observed.pods)
     message = f"{ready} of {observed.replicas} replicas of revision {wanted.name} answer"
     return RolloutDecision(
-        wanted, wanted, active=was, state="Progressing", message=message, look_again_seconds=LOOK_AGAIN_SECONDS
+        wanted,
+        wanted,
+        active=None if active is None else active.name,
+        state="Progressing",
+        message=message,
+        look_again_seconds=LOOK_AGAIN_SECONDS,
     )
 
 

@@ -30,6 +30,8 @@ class RolloutObserved:
     """The revision that has the traffic, by the status."""
     canary: CanaryStatus | None
     """Where the canary of the wanted revision stands, by the status."""
+    completed: str | None
+    """The revision that has served alone already, by the status."""
     told: tuple[str, str] | None
     """Revision and reason of the failure that the status tells."""
     deployments: tuple[Present, ...]

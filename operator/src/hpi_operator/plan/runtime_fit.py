@@ -53,7 +53,7 @@ def node_lack(spec: RuntimeSpec, group: NodeGroup, classes: Mapping[ClassName, C
     data = classes[spec.accelerator]
     offered = [name for name, count in sorted(group.allocatable.items()) if data.matches(name) and count > 0]
     if not offered:
-        return f"the node offers no {' or '.join(data.resources)}"
+        return f"the node offers no {data.resources[0]} or the like"
     lacks = [device_lack(spec, group, data, resource, unknown_fits=True) for resource in offered]
     # One resource that it can run on is enough.
     return None if None in lacks else lacks[0]

@@ -10,7 +10,7 @@ import pytest
 from hpi_core.api.v1alpha1.engine import HPIEngine
 from hpi_core.api.v1alpha1.node import NodeSpec
 from hpi_operator.plan.intent import Plan
-from hpi_operator.plan.node import plan_node, self_test_name, wanted_runtimes
+from hpi_operator.plan.node import plan_node, wanted_runtimes
 from hpi_operator.plan.observed import ObservedNode
 from support.kinds import manifest
 from support.manifests import Document
@@ -52,12 +52,6 @@ def told(node: PlayedNode, runtime: str = CPU_RUNTIME, state: str | None = "Pass
     if state is not None:
         one["selfTest"] = {"state": state}
     return an_hpi_node(node, status={"runtimes": [one]})
-
-
-def live(planned: Plan, **status: Any) -> Document:
-    """Return the one self-test that a plan makes, as it is in the cluster."""
-    [test] = self_tests_in(planned)
-    return {**test, "metadata": {**test["metadata"], "uid": "u"}, **({"status": status} if status else {})}
 
 
 def test_an_hpi_node_in_full() -> None:
@@ -140,15 +134,6 @@ def test_a_runtime_must_fit_the_hardware(node: dict[str, Any], runtime: dict[str
     assert wanted(seen) == ([GPU_RUNTIME] if fits else [])
 
 
-def test_what_nobody_tells_is_left_to_the_self_test() -> None:
-    played = a_node("g", gpus=1)
-    for label in [key for key in played.manifest["metadata"]["labels"] if "driver" in key or "compute" in key]:
-        del played.manifest["metadata"]["labels"][label]
-    gpu = a_runtime(GPU_RUNTIME, "NVIDIA", driver={"min": "560"}, computeCapabilities=["7.5"])
-
-    assert wanted(an_observed_node(played, runtimes=[gpu])) == [GPU_RUNTIME]
-
-
 def test_many_versions_of_one_variant_leave_room_for_the_others() -> None:
     many = [a_runtime(f"hpi-cpu-1.{minor}", version=f"1.{minor}") for minor in range(12)]
     gpu = a_runtime(GPU_RUNTIME, "NVIDIA", version="0.1")
@@ -166,128 +151,6 @@ def test_a_withdrawn_runtime_reaches_no_more_nodes_and_stays_where_it_is() -> No
 
     assert wanted(an_observed_node(node, runtimes=withdrawn)) == []
     assert wanted(an_observed_node(node, runtimes=withdrawn, hpi_node=an_hpi_node(node, spec=has_it))) == [CPU_RUNTIME]
-
-
-# Self-tests.
-
-
-def test_a_self_test_owns_a_device_and_nothing_else() -> None:
-    [test] = self_tests_in(plan(an_observed_node(a_node("g", gpus=2), pools=[a_pool(runtimes=[GPU_RUNTIME])])))
-    spec, [container] = test["spec"], test["spec"]["containers"]
-
-    assert container["args"] == ["self-test", "--device", "gpu:0"]
-    assert container["resources"] == {
-        "requests": {"cpu": "1", "memory": "2Gi", "nvidia.com/gpu": "1"},
-        "limits": {"memory": "4Gi", "nvidia.com/gpu": "1"},
-    }
-    assert spec["nodeSelector"] == {"kubernetes.io/hostname": "g"}
-    assert (spec["restartPolicy"], spec["activeDeadlineSeconds"]) == ("Never", 600)
-    assert spec["securityContext"]["runAsNonRoot"]
-    assert {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"} in container["env"]
-    assert test["metadata"]["namespace"] == "hpi-system"
-    assert test["metadata"]["ownerReferences"][0]["uid"] == uid_of("g")
-
-
-def test_a_self_test_asks_for_a_slice_where_whole_devices_are_not_offered() -> None:
-    [test] = self_tests_in(
-        plan(an_observed_node(a_node("g", mig={"1g.5gb": 7}), pools=[a_pool(runtimes=[GPU_RUNTIME])]))
-    )
-
-    assert "nvidia.com/mig-1g.5gb" in test["spec"]["containers"][0]["resources"]["limits"]
-    assert "nvidia.com/gpu" not in test["spec"]["containers"][0]["resources"]["limits"]
-
-
-def test_a_self_test_lands_on_its_node_whatever_taints_it() -> None:
-    [test] = self_tests_in(plan(an_observed_node(a_node("n", taints=["dedicated=ml:NoSchedule", "x:NoExecute"]))))
-
-    assert test["spec"]["tolerations"] == [
-        {"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},
-        {"key": "x", "operator": "Exists", "effect": "NoExecute"},
-    ]
-
-
-def test_one_self_test_runs_at_a_time() -> None:
-    node = a_node("g", gpus=1)
-
-    first = plan(an_observed_node(node))
-    during = plan(an_observed_node(node, self_tests=[live(first, phase="Running")]))
-    after = plan(an_observed_node(node, self_tests=[live(first, phase="Succeeded")]))
-
-    assert len(self_tests_in(first)) == 1
-    assert self_tests_in(during) == []
-    assert len(self_tests_in(after)) == 1
-    assert self_tests_in(after)[0]["metadata"]["name"] != live(first)["metadata"]["name"]
-
-
-@pytest.mark.parametrize("fields", [{"cordoned": True}, {"ready": False}])
-def test_a_node_that_takes_no_pods_is_not_tested(fields: dict[str, Any]) -> None:
-    assert self_tests_in(plan(an_observed_node(a_node("n", **fields)))) == []
-
-
-@pytest.mark.parametrize(
-    ("state", "is_tested"), [("Passed", False), ("Failed", False), ("Running", True), (None, True)]
-)
-def test_a_result_on_record_is_not_asked_for_again(state: str | None, is_tested: bool) -> None:
-    node = a_node("n")
-
-    assert bool(self_tests_in(plan(an_observed_node(node, hpi_node=told(node, state=state))))) is is_tested
-
-
-def test_another_lock_is_tested_anew() -> None:
-    node = a_node("n")
-
-    seen = an_observed_node(node, runtimes=[a_runtime(letter="b")], hpi_node=told(node, letter="a"))
-
-    assert len(self_tests_in(plan(seen))) == 1
-
-
-def test_a_test_goes_when_it_has_ended_and_its_result_is_on_record() -> None:
-    node = a_node("n")
-    test = live(plan(an_observed_node(node)), phase="Succeeded")
-
-    before = plan(an_observed_node(node, self_tests=[test])).delete
-    running = plan(an_observed_node(node, self_tests=[{**test, "status": {}}], hpi_node=told(node))).delete
-    [deletion] = plan(an_observed_node(node, self_tests=[test], hpi_node=told(node))).delete
-
-    assert (before, running) == ((), ())
-    assert (deletion.key.name, deletion.uid) == (test["metadata"]["name"], "u")
-
-
-def test_a_test_of_a_runtime_that_is_not_wanted_goes() -> None:
-    node = a_node("n")
-    test = live(plan(an_observed_node(node)), phase="Running")
-
-    [deletion] = plan(an_observed_node(node, self_tests=[test], runtimes=[])).delete
-
-    assert deletion.reason == "the node shall not have the runtime"
-
-
-@pytest.mark.parametrize("change", ["owner", "whole", "going"])
-def test_a_test_is_not_deleted_that_is_somebody_elses_or_while_the_picture_is_not_whole(change: str) -> None:
-    node = a_node("n")
-    test = live(plan(an_observed_node(node)), phase="Running")
-    if change == "owner":
-        test["metadata"]["ownerReferences"] = []
-    if change == "going":
-        test["metadata"]["deletionTimestamp"] = "2026-03-01T10:00:00Z"
-
-    seen = an_observed_node(node, self_tests=[test], runtimes=[], complete=change != "whole")
-
-    assert plan(seen).delete == ()
-
-
-def test_tests_of_two_runtimes_two_nodes_and_two_locks_never_share_a_name() -> None:
-    view = an_observed_node(a_node("b-c")).node
-    names = {
-        self_test_name(view, a_runtime("a")),
-        self_test_name(replace(view, name="c"), a_runtime("a-b")),
-        self_test_name(view, a_runtime("a", letter="b")),
-        self_test_name(replace(view, uid="another"), a_runtime("a")),
-        self_test_name(replace(view, name="n" * 253), a_runtime("r" * 200)),
-    }
-
-    assert len(names) == 5
-    assert all(len(name) <= 63 for name in names)
 
 
 # Labels.
@@ -341,3 +204,12 @@ def test_a_pass_on_the_node_that_the_plan_made_changes_nothing() -> None:
 
     assert (self_tests_in(planned), planned.delete, planned.labels) == ([], (), {})
     assert plan(replace(seen, now=NOW)).apply == planned.apply
+
+
+def test_what_nobody_tells_is_left_to_the_self_test() -> None:
+    played = a_node("g", gpus=1)
+    for label in [key for key in played.manifest["metadata"]["labels"] if "driver" in key or "compute" in key]:
+        del played.manifest["metadata"]["labels"][label]
+    gpu = a_runtime(GPU_RUNTIME, "NVIDIA", driver={"min": "560"}, computeCapabilities=["7.5"])
+
+    assert wanted(an_observed_node(played, runtimes=[gpu])) == [GPU_RUNTIME]

@@ -1,4 +1,4 @@
-"""Quantities in the spelling of the API server; `tests/cluster/test_quantities.py` asks a real one."""
+"""Quantities in the spelling of the API server; `tests/cluster/test_planned_objects.py` asks a real one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ SPELLINGS = [
     ("20000000000", "20G"),
     ("21474836480", "21474836480"),
     ("16384Pi", "9223372036854775807"),
-    ("99999999999P", "9223372036854775807"),
+    ("8191Pi", "8191Pi"),
+    ("99999999999P", "99999999999P"),
+    ("9223372036854775808", "9223372036854775808"),
     ("007", "7"),
 ]
 
