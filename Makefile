@@ -48,7 +48,7 @@ figures: set-up ## the other figures: choice of engines, loading, models in the 
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.startup
 
 # It runs where nothing can be set up: on a machine that has a device and no network.
-gpu: ## what the engines do on this machine's GPU or NPU; ten minutes, no network, status 3 where there is none
+gpu: ## what the engines do on this machine's GPU or NPU; ten minutes, no network, "Error 3" where there is none
 	@$(IN_ROOT) PYTHONPATH=agent/src:crds/src:tests $(or $(PYTHON),$(if $(wildcard .venv/bin/python),.venv/bin/python,python3)) -m device.report
 
 crds: set-up ## make the CustomResourceDefinitions in crds/ anew from the models

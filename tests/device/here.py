@@ -18,7 +18,11 @@ DETECT_SECONDS: Final = 60
 PACKAGES: Final = {
     "onnxruntime": "import onnxruntime as m; print(m.__version__, m.get_available_providers())",
     "tensorrt": "import tensorrt as m; print(m.__version__)",
-    "cuda": "import importlib.metadata as m; import cuda; print(m.version('cuda-python'))",
+    "nvinfer": "import sys; from hpi_agent.engines import onnxruntime_libraries as m; m.preload_libraries(); "
+    "missing = m.why_missing(m.TENSORRT); print(m.loaded_tensorrt()); sys.exit(missing or 0)",
+    "cuda": "from importlib.metadata import distributions; from hpi_agent.engines.cuda_runtime import "
+    "import_cuda_runtime; m = import_cuda_runtime(); names = ('cuda-bindings', 'cuda-python'); "
+    "print(m.__name__, *{one.version for one in distributions() if one.name in names})",
     "paddle": "import paddle as m; d = m.device; print(m.__version__, m.is_compiled_with_cuda(), "
     "d.get_all_custom_device_type())",
     "acl": "import acl; print(acl.__file__)",
@@ -26,7 +30,8 @@ PACKAGES: Final = {
         name: f"import {name} as m; print(m.__version__)" for name in ("pytest", "onnx", "hypothesis", "skimage", "PIL")
     },
 }
-"""What says of each package that it is usable."""
+"""What says of each package that it is usable. `nvinfer` is TensorRT as onnxruntime finds it: that lists its provider
+with and without."""
 OF_THE_SUITE: Final = ("pytest", "onnx", "hypothesis", "skimage", "PIL")
 """What the whole conformance suite imports."""
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 INVALID_VALUE: Final = 1
 NOT_INITIALIZED: Final = 3
+NO_DEVICE: Final = 100
 INVALID_DEVICE: Final = 101
 ERRORS: Final = {
     1: b"invalid argument",
     3: b"initialization error",
+    100: b"no CUDA-capable device is detected",
     101: b"invalid device ordinal",
     999: b"unknown error",
 }
@@ -47,8 +49,11 @@ class DoubleOfCudaDriver:
         self._ready = False
 
     def cuInit(self, flags: int) -> int:
-        self._ready = self._broken == 0 and flags == 0
-        return self._broken if flags == 0 else INVALID_VALUE
+        if flags != 0:
+            return INVALID_VALUE
+        code = self._broken or (0 if self._gpus else NO_DEVICE)
+        self._ready = code == 0
+        return code
 
     def cuDeviceGetCount(self, count: Any) -> int:
         return self._write(count, ctypes.c_int, len(self._gpus))

@@ -56,13 +56,21 @@ class Machine:
 
 
 _machine = Machine()
+_severity = 2
+"""What the default logger writes from: warnings, until it is told otherwise."""
+
+
+def set_default_logger_severity(severity: int) -> None:
+    """Have the default logger keep quiet below a severity."""
+    global _severity
+    _severity = severity
 
 
 @contextlib.contextmanager
 def presented(machine: Machine | None = None) -> Iterator[None]:
     """Be the `onnxruntime` that is imported, on a machine with a GPU, as long as the context lasts."""
-    global _machine
-    before, _machine = _machine, machine or Machine()
+    global _machine, _severity
+    before, _machine, _severity = _machine, machine or Machine(), 2
     onnxruntime_libraries.preload_libraries.cache_clear()
     try:
         with (
@@ -110,9 +118,19 @@ class OlderInferenceSession:
 
     def _create(self, path_or_bytes: str | bytes, asked: Sequence[tuple[str, dict[str, str]]]) -> None:
         content = path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes).read_bytes()
+        if asked[0][0] == CUDA and _severity <= 2:
+            print(f"[W:onnxruntime:Default] No registered plugin EP device found for '{CUDA}'", file=sys.stderr)
         self._settings = {name: _read_settings(name, given) for name, given in asked if _is_there(name)}
         self._settings[CPU] = {}
         self._first = next(iter(self._settings))
+        # The weights alone do not fit; the text is that of an H100, with its place in the sources.
+        if self._first == CUDA and (limit := int(self._settings[CUDA]["gpu_mem_limit"])) < len(content):
+            raise Fail(
+                "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: "
+                "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* "
+                "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "
+                f"Available memory of {limit} is smaller than requested bytes of {len(content)}\n"
+            )
         self._graph = Graph(content, self._first, self._settings[self._first])
         self._placed = self._graph.place()
         if _entry(self._options, NO_FALLBACK) == "1" and any(one.ep_name == CPU for one in self._placed):

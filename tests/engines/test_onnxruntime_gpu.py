@@ -14,9 +14,10 @@ from doubles.cuda_driver import PlayedGpu
 from doubles.onnxruntime_gpu import Machine, OlderInferenceSession, machine_without, presented
 from doubles.onnxruntime_graph import CPU, CUDA, TENSORRT
 from hpi_agent.engines import onnxruntime_gpu as engine_module
-from hpi_agent.engines.base import Device
+from hpi_agent.engines.base import Device, TensorSpec
 from hpi_agent.engines.onnxruntime_gpu import TF32_OVERRIDE
 from hpi_agent.engines.onnxruntime_libraries import reason_of
+from hpi_agent.engines.onnxruntime_providers import cuda_provider
 from hpi_agent.engines.registry import load_engine
 from hpi_core.errors import EngineFailed, Refused
 from hpi_core.formats import Precision
@@ -82,7 +83,7 @@ def test_the_build_for_processors_fails_with_what_to_install(way: Any, tmp_path:
 
 
 def test_a_number_beyond_the_last_gpu_fails_with_the_range(tmp_path: Path) -> None:
-    with pytest.raises(EngineFailed, match=r"on gpu:1 and cannot load .*Invalid device ID: 1, must be between 0"):
+    with pytest.raises(EngineFailed, match=r"gpu:1 was asked for, this process sees 1 NVIDIA GPU\(s\), counted fr"):
         load_engine(by_cuda(graphs.add(), tmp_path, device=Device("gpu", 1)))
 
 
@@ -266,20 +267,67 @@ def test_a_limit_of_memory_is_taken(way: Any, tmp_path: Path) -> None:
         assert engine.infer({"x": np.ones((1, 3), dtype=np.float32)})["y"].shape == (1, 3)
 
 
+@pytest.mark.parametrize(("size", "search"), [(None, "DEFAULT"), (736, "HEURISTIC")])
+def test_cudnn_compiles_kernels_for_a_shape_where_no_other_can_come_alone(
+    size: int | None, search: str, tmp_path: Path
+) -> None:
+    asked = cuda_provider(by_cuda(graphs.convolution(), tmp_path), [TensorSpec("x", "float32", (1, 3, size, 736))])
+
+    assert asked.options["cudnn_conv_algo_search"] == search
+
+
+@pytest.mark.parametrize("way", [by_cuda, by_tensorrt])
+def test_no_gpu_that_is_visible_is_none_to_compute_on(way: Any, tmp_path: Path) -> None:
+    with presented(Machine(gpus=())), pytest.raises(EngineFailed, match=r"this process sees 0 NVIDIA GPU\(s\)"):
+        load_engine(way(graphs.add(), tmp_path))
+
+
+def test_a_limit_that_does_not_suffice_is_named_with_the_setting_that_allows_more(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match=r"smaller than requested .*; 64 bytes of the device are allowed: all"):
+        load_engine(by_cuda(graphs.convolution(), tmp_path, device_memory_bytes=64))
+
+
+def test_a_load_writes_no_line_of_the_runtime_beside_those_of_the_program(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    load_engine(by_cuda(graphs.add(), tmp_path)).close()
+
+    assert capfd.readouterr().err == ""
+
+
 # Reasons, as onnxruntime-gpu 1.31.1 writes them.
 
 IN_CALL = "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, int) [with ERRTYPE = cudaError; bool THRW = true] "  # noqa: E501
 IN_SETTINGS = "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider_info.cc:63 static onnxruntime::CUDAExecutionProviderInfo onnxruntime::CUDAExecutionProviderInfo::FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:182 Parse "  # noqa: E501
+
+IN_ARENA = "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "  # noqa: E501
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         (
+            f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: {IN_ARENA}"
+            "Available memory of 312320 is smaller than requested bytes of 1179648",
+            "Exception during initialization: Available memory of 312320 is smaller than requested bytes of 1179648",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'Add@32' "
+            f"Status Message: {IN_ARENA}Available memory of 861184 is smaller than requested bytes of 921600",
+            "Non-zero status code returned while running Add node. Name:'Add@32' Status Message: Available memory of "
+            "861184 is smaller than requested bytes of 921600",
+        ),
+        (
+            'Failed to parse provider option "device_id": cuda_execution_provider_info.cc:71 operator() Invalid device '
+            "ID: 1, must be between 0 (inclusive) and 1 (exclusive).\n",
+            'Failed to parse provider option "device_id": Invalid device ID: 1, must be between 0 (inclusive) and 1 '
+            "(exclusive)",
+        ),
+        (
             f"{IN_CALL}{IN_CALL}CUDA failure 35: CUDA driver version is insufficient ; GPU=-1 ; hostname=vm ; line=355",
             "CUDA failure 35: CUDA driver version is insufficient",
         ),
-        (f'{IN_SETTINGS}Unknown provider option: "bogus".\n', 'Unknown provider option: "bogus".'),
+        (f'{IN_SETTINGS}Unknown provider option: "bogus".\n', 'Unknown provider option: "bogus"'),
         ("[ONNXRuntimeError] : 1 : FAIL : TensorRT EP failed", "TensorRT EP failed"),
         ("", "RuntimeError"),
     ],

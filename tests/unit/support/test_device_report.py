@@ -54,6 +54,16 @@ def test_the_status_is_0_for_a_proof_alone(ways: Any, suite: Any, status: int) -
         ("om", {}, "no NPU"),
         ("onnxruntime-cuda", {}, "the package onnxruntime is not installed"),
         ("onnxruntime-cuda", {"packages": {"onnxruntime": "1.31.1 ['CPUExecutionProvider']"}}, "has no such device"),
+        (
+            "onnxruntime-tensorrt",
+            {
+                "packages": {
+                    "onnxruntime": "1.31.1 ['TensorrtExecutionProvider', 'CPUExecutionProvider']",
+                    "nvinfer": "cannot be imported: libnvinfer.so.10: cannot open shared object file",
+                }
+            },
+            "libnvinfer.so.10",
+        ),
         ("tensorrt", {"packages": {"tensorrt": "cannot be imported: libnvinfer", "cuda": "13"}}, "libnvinfer"),
         ("paddle-gpu", {"packages": {"paddle": "3.2.2 False []"}}, "has no such device"),
         ("paddle-npu", {"npus": ["/dev/davinci0"], "packages": {"paddle": "3.2.2 False []"}}, "has no such device"),
@@ -67,6 +77,7 @@ def test_what_does_not_run_has_a_reason(name: str, changes: Any, reason: str) ->
     ("name", "said"),
     [
         ("onnxruntime-cuda", {"onnxruntime": "1.31.1 ['CUDAExecutionProvider', 'CPUExecutionProvider']"}),
+        ("onnxruntime-tensorrt", {"onnxruntime": "1.31.1 ['TensorrtExecutionProvider']", "nvinfer": "10"}),
         ("tensorrt", {"tensorrt": "10.13.0", "cuda": "13.0"}),
         ("paddle-gpu", {"paddle": "3.2.2 True []"}),
     ],

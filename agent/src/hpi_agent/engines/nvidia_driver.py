@@ -15,11 +15,17 @@ from hpi_core.errors import EngineFailed
 
 LIBRARY: Final = "libcuda.so.1"
 _NAME_BYTES: Final = 256
+_NO_DEVICE: Final = 100
+"""`CUDA_ERROR_NO_DEVICE`: what `cuInit` answers where `CUDA_VISIBLE_DEVICES` leaves none."""
 _CAPABILITY_MAJOR: Final = 75
 """`CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` of cuda.h; the minor number is the next one."""
 _CAPABILITY_MINOR: Final = 76
 TF32_SINCE: Final = (8, 0)
 """First compute capability whose multipliers take TF32."""
+
+
+class NoSuchGpu(EngineFailed):
+    """The driver shows this process fewer GPUs than were asked for."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,18 @@ def describe_gpu(index: int) -> Gpu:
         index: Number among the devices that this process sees (`CUDA_VISIBLE_DEVICES`), from 0.
 
     Raises:
-        EngineFailed: The driver is not here or does not work, or the number is beyond the last device.
+        NoSuchGpu: The driver works and shows this process fewer devices.
+        EngineFailed: The driver is not here or does not work.
     """
     driver = load_driver()
     count, device, major, minor = (ctypes.c_int() for _ in range(4))
     name, memory = ctypes.create_string_buffer(_NAME_BYTES), ctypes.c_size_t()
-    _check(driver, driver.cuInit(0), "cuInit")
-    _check(driver, driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
+    started = driver.cuInit(0)
+    if started != _NO_DEVICE:
+        _check(driver, started, "cuInit")
+        _check(driver, driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
     if index >= count.value:
-        raise EngineFailed(
+        raise NoSuchGpu(
             f"gpu:{index} was asked for, this process sees {count.value} NVIDIA GPU(s), counted from 0; ask for one of "
             "them, or give it another device"
         )

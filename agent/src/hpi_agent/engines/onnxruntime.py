@@ -153,6 +153,8 @@ def import_onnxruntime() -> Any:
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
+    # Else it warns at every load that there is no plugin for CUDA beside its own provider (1.31.1, on an H100).
+    onnxruntime.set_default_logger_severity(_ERROR)
     return onnxruntime
 
 

@@ -65,16 +65,28 @@ def loaded_tensorrt() -> int | None:
 def reason_of(error: BaseException) -> str:
     """Return what an error of a provider says happened, at most 300 characters.
 
-    Its messages begin with the places in its own sources that they went through (onnxruntime-gpu 1.31.1).
+    Its messages name the places in its own sources that they went through (onnxruntime-gpu 1.31.1).
     """
     text = " ".join(str(error).split()) or type(error).__name__
     if "CUDA failure" in text:
         text = text[text.rindex("CUDA failure") :].partition(" ; ")[0]
-    text = _STATUS.split(text)[-1]
-    while (place := _PLACE.match(text)) is not None:
-        text = text[place.end() :]
+    text = _PLACE.sub("", _STATUS.split(text)[-1]).removesuffix(".")
     return text if len(text) <= MAX_REASON_CHARACTERS else text[: MAX_REASON_CHARACTERS - 1] + "…"
 
 
+def advice_on_memory(limit_bytes: int | None, reason: str) -> str:
+    """Return what to do where a provider met the limit of its memory; empty: the reason is another one.
+
+    Args:
+        limit_bytes: What it was given, None: no limit.
+        reason: What `reason_of` made of its error (`bfc_arena.cc`).
+    """
+    if limit_bytes is None or "smaller than requested bytes" not in reason:
+        return ""
+    return f"{limit_bytes} bytes of the device are allowed: allow more (build.deviceMemoryBytes)"
+
+
 _STATUS: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_PLACE: Final = re.compile(r"/?[\w/.-]+\.(?:cc|h):\d+ (?:(?:\S+ ){0,4}?\S*::\S+\([^)]*\) (?:\[with [^]]*\] )?|\w+ )")
+_PLACE: Final = re.compile(
+    r"/?[\w/.-]+\.(?:cc|h):\d+ (?:(?:\S+ ){0,4}?\S*::\S+\([^)]*\) (?:\[with [^]]*\] )?|\w+(?:\(\))? )"
+)

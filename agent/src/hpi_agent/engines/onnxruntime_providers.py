@@ -93,15 +93,23 @@ def read_provider(request: EngineRequest) -> tuple[ProviderWord, bool]:
 def cuda_provider(request: EngineRequest, inputs: Sequence[TensorSpec]) -> Provider:
     """Return what is asked of the CUDA provider.
 
-    Not measured yet, for want of a device: how cuDNN searches its algorithms. `EXHAUSTIVE`, the default, times all of
-    them for every new shape, which a model with free dimensions meets again and again, so there it is `HEURISTIC`.
+    How cuDNN searches its algorithms is decided by the shapes: whenever another one comes, be it known or not, the call
+    is slow, least of all with `DEFAULT`, which has the slowest kernels. On an H100 (onnxruntime-gpu 1.31.1, cuDNN 9.19,
+    float32), the PP-OCRv6 small detector at 1x3x736x1472 and recogniser at 6x3x48x480, in ms:
+
+                                HEURISTIC       EXHAUSTIVE      DEFAULT
+        another shape comes     390, 1600       1100, 2200      137, 180
+        the same shape again    5.8, 4.5        5.6, 5.6        107, 90
+
+    A page has batches of several widths: 2871 ms with `HEURISTIC`, 447 with `DEFAULT`. Price: a model with free
+    dimensions that meets one shape alone is up to 20 times as slow as it could be; fix the dimensions in its file.
     """
     free = any(None in spec.shape for spec in inputs)
     options = {
         "device_id": str(request.device.index),
         # On unless it is switched off: TF32 is a precision of its own here.
         "use_tf32": "1" if request.precision == "tf32" else "0",
-        "cudnn_conv_algo_search": "HEURISTIC" if free else "EXHAUSTIVE",
+        "cudnn_conv_algo_search": "DEFAULT" if free else "HEURISTIC",
         # By powers of two the arena may take twice what the model needs, of a device that several models share.
         "arena_extend_strategy": "kSameAsRequested",
         # Copies on a stream of their own may overtake the computation.

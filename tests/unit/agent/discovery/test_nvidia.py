@@ -48,6 +48,33 @@ def test_a_machine_without_devices_has_none_and_no_note(tmp_path: Path) -> None:
     assert (machine.nvidia_driver, machine.gpus, machine.notes) == (None, (), ())
 
 
+def test_what_a_real_driver_says_of_a_real_h100_is_described_whole(tmp_path: Path) -> None:
+    machine = detected(tmp_path, "gpu-h100-recorded")
+
+    assert machine.nvidia_driver == NvidiaDriver("580.159.04", "580.159.04", "13.0")
+    assert machine.gpus == (
+        NvidiaGpu(
+            index=0,
+            product="NVIDIA H100 80GB HBM3",
+            uuid="GPU-00000100-1c2d-4e3f-8a9b-0123456789ab",
+            pci_bus_id="0000:00:06.0",
+            compute_capability="9.0",
+            memory_bytes=85_520_809_984,
+            mig_enabled=False,
+        ),
+    )
+    assert machine.notes == ()
+
+
+def test_files_alone_say_the_same_of_a_real_h100_where_nvml_is_not_asked(tmp_path: Path) -> None:
+    machine = detected(tmp_path, "gpu-h100-recorded", {"/nvml.json": None})
+
+    assert machine.nvidia_driver == NvidiaDriver("580.159.04", "580.159.04", None)
+    assert [(gpu.product, gpu.pci_bus_id, gpu.fault) for gpu in machine.gpus] == [
+        ("NVIDIA H100 80GB HBM3", "0000:00:06.0", None)
+    ]
+
+
 def test_one_gpu_is_described_whole(tmp_path: Path) -> None:
     machine = detected(tmp_path, "gpu-one")
 
