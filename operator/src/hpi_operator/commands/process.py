@@ -37,6 +37,8 @@ RIGHTS_SECONDS: Final = 60.0
 """How often it is asked whether rights that are missing have been granted."""
 APIS_SECONDS: Final = 30.0
 """How often it is asked whether optional APIs have come or gone."""
+GAPS_SECONDS: Final = 10.0
+"""How often it is asked whether a picture of the cluster has not been whole for long."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -69,6 +71,7 @@ class Operator:
         self._metrics = Metrics()
         self._missing: tuple[str, ...] = ()
         self._absent: tuple[str, ...] = ()
+        self._gap = ""
         self._leads = threading.Event()
         self._cannot_begin = False
         api.transport.sent = self._metrics.sent
@@ -93,6 +96,7 @@ class Operator:
                 FULL_PASS_SECONDS: self._loop.ask_for_everything,
                 RIGHTS_SECONDS: self._look_at_missing_rights,
                 APIS_SECONDS: self._look_at_apis,
+                GAPS_SECONDS: self._look_at_gaps,
             }
         )
         self._health = HealthServer(Health(self.not_alive, self.not_ready, self._metrics.text), *health)
@@ -203,6 +207,18 @@ class Operator:
         elif pictures.routes_are_gone() and not self._api.has_api(ROUTES):
             log.info("the cluster has no HTTPRoutes any more")
             pictures.stop_routes()
+            self._loop.ask("HPIPipeline", EVERY, EVERY)
+
+    def _look_at_gaps(self) -> None:
+        """Let every pipeline say that something is not seen when that lasts, and that it is over when it is.
+
+        Nothing else does: what is not seen wakes nobody.
+        """
+        pictures = self._world.pictures
+        lack = pictures.lack(pictures.for_pipelines)
+        gap = lack.message if lack is not None and lack.is_lasting else ""
+        if gap != self._gap:
+            self._gap = gap
             self._loop.ask("HPIPipeline", EVERY, EVERY)
 
     @property
