@@ -16,7 +16,7 @@ SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$pytho
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench figures gpu crds lock set-up programs clean
+.PHONY: help demo test check slow bench figures gpu crds chart docs lock set-up programs clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
@@ -26,8 +26,12 @@ demo: ## read a real page with real models, through our own engines and server
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
 	@$(IN_ROOT) $(BIN)/hpi-agent demo -f configs/pipelines/ocr.yaml
 
+# Tests on a control plane wait more than they work: several files at once. Each process has clusters of its own.
+CLUSTER_TESTS := tests/cluster --dist loadfile
+
 test: check programs ## check, then every test that takes seconds
-	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS)
+	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS) --ignore=tests/cluster
+	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS) $(CLUSTER_TESTS) -n 2
 
 check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/ruff format --check .
@@ -36,7 +40,8 @@ check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/lint-imports --no-logo
 
 slow: set-up programs ## the tests that take minutes
-	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS)
+	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS) --ignore=tests/cluster
+	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS) $(CLUSTER_TESTS) -n 4
 
 bench: set-up ## both systems in one run, the table of figures
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.ocr
@@ -53,6 +58,14 @@ gpu: ## what the engines do on this machine's GPU or NPU; ten minutes, no networ
 
 crds: set-up ## make the CustomResourceDefinitions in crds/ anew from the models
 	@$(IN_ROOT) $(BIN)/python -m hpi_core.schema -o crds
+	@$(IN_ROOT) PYTHONPATH=charts $(BIN)/python -m generator
+
+chart: set-up ## make the generated part of charts/ anew from operator/src/hpi_operator/install and configs/
+	@$(IN_ROOT) PYTHONPATH=charts $(BIN)/python -m generator
+
+docs: set-up ## make operator/TROUBLESHOOTING.md and the schema of `kubectl hpi -o json` anew from the code
+	@$(IN_ROOT) $(BIN)/python -m hpi_operator.kubectl.troubleshooting -o operator/TROUBLESHOOTING.md
+	@$(IN_ROOT) $(BIN)/python -m hpi_operator.kubectl.schema -o operator/kubectl-hpi.schema.json
 
 lock: set-up ## make the lists of configs/locks anew from pyproject.toml; some minutes
 	@$(IN_ROOT) $(BIN)/python configs/locks/lock.py
@@ -61,7 +74,7 @@ set-up: ## .venv, and the environment that converts Paddle's models, for the tar
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo operator test
 	@$(IN_ROOT) $(BIN)/hpi-agent install paddle2onnx --store build/store
 
-programs: set-up ## etcd, Kubernetes, kwok and an OCI registry for the tests, built once into the user's cache; 15 minutes
+programs: set-up ## etcd, Kubernetes, kwok, helm and an OCI registry for the tests, built once into the user's cache; 20 minutes
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.control_plane build
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.oci_registry
 

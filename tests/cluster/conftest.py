@@ -10,11 +10,12 @@ import pytest
 
 from hpi_core.errors import HpiError
 from hpi_operator.kube.resources import NAMESPACES
-from support.audit import WRITES
+from support.audit import REQUESTS, WRITES
 from support.control_plane.binaries import Binaries, find_binaries
 from support.control_plane.cluster import ControlPlane
-from support.control_plane.components import PLAYED, WHOLE
+from support.control_plane.components import PLAYED, QUICK, WHOLE
 from support.control_plane.namespaces import make_namespace, remove_namespace
+from support.node_agents import AgentSite
 from support.objects import Objects, serve_kinds
 from support.operated import Site
 from support.operators import OperatorProcess, install_operator
@@ -125,3 +126,19 @@ def policed(kinds_served: ControlPlane) -> Iterator[Policed]:
     """`control_plane` with the accounts and policies of an installation, two nodes and their agents."""
     with Policed(kinds_served, make_namespace(kinds_served, f"policed-{next(NUMBERS)}")) as cast:
         yield cast
+
+
+@pytest.fixture(scope="session")
+def agent_site(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentSite]:
+    """A cluster with an installation's rights and policies and an audit log of every request, for real node agents."""
+    folder = tmp_path_factory.mktemp("agents")
+    with ControlPlane(binaries, QUICK, audit_policy=REQUESTS, parent=folder) as cluster:
+        serve_kinds(cluster)
+        with AgentSite(cluster, folder) as site:
+            yield site
+
+
+@pytest.fixture
+def agent_namespace(agent_site: AgentSite) -> str:
+    """A namespace of the test's own in the cluster of `agent_site`."""
+    return make_namespace(agent_site.cluster, f"test-{next(NUMBERS)}")

@@ -15,7 +15,7 @@ from support.control_plane.cluster import ControlPlane
 from support.manifests import Document
 from support.pods import a_pod
 
-INSTALLATION: Final = Installation("registry.example/hpi-operator:1")
+INSTALLATION: Final = Installation("registry.example/hpi-operator:1", agent_image="registry.example/hpi-agent:1")
 
 
 def install(cluster: ControlPlane, *parts: str) -> Installation:

@@ -9,7 +9,7 @@ from typing import Final
 
 from hpi_core.errors import Bug, HpiError, Refused
 
-COMMANDS: Final = ("detect", "install", "build", "explain", "serve", "store", "demo")
+COMMANDS: Final = ("detect", "install", "build", "explain", "serve", "node", "self-test", "store", "demo")
 """Subcommands in the order of the help; each is a module of `hpi_agent.commands` with `register` and `run`."""
 
 EXIT_REFUSED: Final = 2
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return the exit code: 0 done, 1 failed, 2 what was asked is not allowed."""
     parser = argparse.ArgumentParser(prog="hpi-agent", description="High-performance inference of PaddleX pipelines.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {name: importlib.import_module(f"hpi_agent.commands.{name}") for name in COMMANDS}
+    modules = {name: importlib.import_module(f"hpi_agent.commands.{name.replace('-', '_')}") for name in COMMANDS}
     for module in modules.values():
         module.register(subparsers)
     parsed = parser.parse_args(arguments)

@@ -6,6 +6,7 @@ import hashlib
 from typing import Final
 
 from hpi_core.api.base import GROUP
+from hpi_core.digest import digest_of_json
 
 FIELD_MANAGER: Final = "hpi-operator"
 """Owner of every field that the operator states by server-side apply."""
@@ -53,6 +54,24 @@ USABLE: Final = "usable"
 MAX_NAME: Final = 63
 _DIGITS: Final = 8
 
+SELF_TEST: Final = "self-test"
+"""Value of `PART`, subcommand of the agent and beginning of the names of pods that prove a runtime on a node."""
+
+SELF_TEST_ACCOUNT: Final = "default"
+"""Service account of self-test pods in the operator's namespace: the one that exists there and has no rights."""
+
+ENV_RESOLUTIONS: Final = "HPI_RESOLUTIONS"
+"""Variable of pods that build ahead: names of the HPIEngines that they build, with commas between them."""
+
+ENV_RUNTIME: Final = "HPI_RUNTIME"
+"""Variable of self-test pods: name of the HPIRuntime."""
+
+ENV_LOCK_DIGEST: Final = "HPI_LOCK_DIGEST"
+"""Variable of self-test pods: digest of the list of its wheels."""
+
+ENV_BACKENDS: Final = "HPI_BACKENDS"
+"""Variable of self-test pods: backends that the HPIRuntime claims, with commas between them."""
+
 
 def shortened(name: str, longest: int) -> str:
     """Return a name of at most so many characters: as it is, or its beginning and 8 digits of its digest.
@@ -79,3 +98,12 @@ def child_name(pipeline: str, *parts: str, longest: int = MAX_NAME) -> str:
 def node_runtime_label(runtime: str) -> str:
     """Return the key of the Node label that says that a runtime is usable there."""
     return NODE_RUNTIME_PREFIX + shortened(runtime, MAX_NAME)
+
+
+def self_test_name(node: str, node_uid: str, runtime: str, lock_digest: str) -> str:
+    """Return the name of a self-test pod: another lock, or another node of the same name, is another test.
+
+    The operator makes the pod, and the node's agent believes nobody of another name.
+    """
+    digits = digest_of_json([runtime, lock_digest, node_uid]).partition(":")[2][:_DIGITS]
+    return f"{shortened(f'{SELF_TEST}-{runtime}-{node}', MAX_NAME - _DIGITS - 1)}-{digits}"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hpi_core.errors import Bug, HpiError, Refused
-from hpi_operator.commands import manifests, plan, run
+from hpi_operator.commands import kinds, manifests, plan, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.register(subparsers)
     plan.register(subparsers)
     manifests.register(subparsers)
+    kinds.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)

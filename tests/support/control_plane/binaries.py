@@ -13,12 +13,12 @@ from typing import Final
 from hpi_core.errors import Refused, Stop
 from support.control_plane.build import build, folder_of
 from support.control_plane.cache import Say
-from support.control_plane.recipe import KUBERNETES, KWOK, Recipe
+from support.control_plane.recipe import HELM, KUBERNETES, KWOK, Recipe
 
 VARIABLE: Final = "KUBEBUILDER_ASSETS"
 """Names a folder of programs in the layout of envtest: etcd, kube-apiserver, kubectl."""
 PREPARE: Final = "make set-up`, or `PYTHONPATH=tests python -m support.control_plane build"
-RECIPES: Final = (KUBERNETES, KWOK)
+RECIPES: Final = (KUBERNETES, KWOK, HELM)
 """All that can be built. A later component brings its own recipe, with a go.mod of its own."""
 ALL: Final = tuple(program for recipe in RECIPES for program in recipe.packages)
 

@@ -102,3 +102,11 @@ KWOK: Final = Recipe(
     version_of="sigs.k8s.io/kwok",
 )
 """The player of nodes and of pods that run."""
+
+HELM: Final = Recipe(
+    name="helm",
+    module=HERE / "helm",
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    version_of="helm.sh/helm/v3",
+)
+"""The installer of the chart."""

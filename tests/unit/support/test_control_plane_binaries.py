@@ -71,10 +71,10 @@ def test_assets_win_over_the_cache_and_what_they_lack_comes_from_it(tmp_path: Pa
     found = find_binaries(environment)
 
     places = {program: path.parent for program, path in found.paths.items()}
-    lacking = ("kube-controller-manager", "kube-scheduler", "kwok")
+    lacking = ("kube-controller-manager", "kube-scheduler", "kwok", "helm")
     assert places == {**dict.fromkeys(ENVTEST, named), **{program: folders[program] for program in lacking}}
     assert found.version == "v1.34.1"
-    assert "it lacks kube-controller-manager, kube-scheduler, kwok. " in found.told
+    assert "it lacks kube-controller-manager, kube-scheduler, kwok, helm. " in found.told
 
 
 def test_assets_alone_are_enough_for_what_they_have(tmp_path: Path) -> None:

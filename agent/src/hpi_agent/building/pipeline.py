@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +19,11 @@ from hpi_agent.building.progress import ModelProgress, Say
 from hpi_agent.building.resolution import Resolution, resolve_plan
 from hpi_agent.building.site import Site, read_site
 from hpi_agent.building.trial import Bounds
+from hpi_agent.building.turn import announce, turn
 from hpi_agent.discovery import cpu_allowance, detect
 from hpi_agent.engines.base import Device
+from hpi_agent.exchange.address import AgentAddress
+from hpi_agent.exchange.client import AgentClient
 from hpi_agent.models.official import official_model
 from hpi_agent.models.sources.settings import SourceSettings
 from hpi_agent.pipelines import paddlex
@@ -54,6 +58,10 @@ class BuildSettings:
     """How long one model is measured."""
     sources: SourceSettings | None = None
     """How sources of models are had; None: as the environment says."""
+    agent: AgentAddress | None = None
+    """The agent of the node, whose pods build each resolution once; None: there is none."""
+    is_alone: bool = False
+    """Whether no server stands beside the build that tells the agent later what it could not be told."""
 
     def bounds(self, device: Device) -> Bounds:
         """Return what one candidate may use where a device was asked for."""
@@ -145,20 +153,30 @@ def _decide_all(resolutions: tuple[Resolution, ...], settings: BuildSettings, se
 def _build_model(resolution: Resolution, settings: BuildSettings, seconds: int, say: Say) -> Decision:
     store, key = resolution.site.store, resolution.key
     progress = ModelProgress(resolution.model.name, say)
+    client = None if settings.agent is None else AgentClient(settings.agent)
     if not settings.again and (known := _final_decision(resolution)) is not None:
+        announce(resolution, client, known, progress)
         return _said(resolution, known, say, hit=True)
-    turn = f"decision-{key.removeprefix('sha256:')}"
-    if _is_held(store, turn):
+    name = f"decision-{key.removeprefix('sha256:')}"
+    if _is_held(store, name):
         progress.step("waiting")
     # Freed by the kernel when its holder dies, so a builder that was killed blocks nobody.
-    with store.hold(turn):
+    with store.hold(name):
         if not settings.again and (known := _final_decision(resolution)) is not None:
             return _said(resolution, known, say, hit=True)
-        bounds = settings.bounds(resolution.site.device)
-        resolution = resolution.with_files_made(bounds, progress)
-        with _device_to_itself(resolution.site, progress):
-            decision = Builder(resolution, bounds, progress, time.monotonic() + seconds, settings.pace).decide()
-        store.write_decision(decision.key, decision.to_json())
+        final = partial(_final_decision, resolution)
+        with turn(
+            resolution, client, progress, seconds, final, again=settings.again, is_alone=settings.is_alone
+        ) as mine:
+            if mine.known is not None:
+                announce(resolution, client, mine.known, progress)
+                return _said(resolution, mine.known, say, hit=True)
+            bounds = settings.bounds(resolution.site.device)
+            resolution = resolution.with_files_made(bounds, progress)
+            with _device_to_itself(resolution.site, progress):
+                decision = Builder(resolution, bounds, progress, time.monotonic() + seconds, settings.pace).decide()
+            store.write_decision(decision.key, decision.to_json())
+            decision = mine.decided(decision)
     return _said(resolution, decision, say, hit=False)
 
 

@@ -57,8 +57,16 @@ class Announcer:
             self._show_table(facts)
         elif event == "kept":
             self._print(f"{facts['model']}: keeps its engine: {facts['reason']}")
+        elif event == "agent":
+            self._show_agent(facts)
         elif event == "draining":
             self._print(f"draining: {facts['requests']} request(s) left")
+
+    def _show_agent(self, facts: dict[str, Any]) -> None:
+        if facts["state"] == "Answers":
+            self._print(f"the agent of this node, {facts['address']}, answers")
+        else:
+            self._print(f"{facts['message']}; this pod serves on and builds for itself")
 
     def _show_building(self, facts: dict[str, Any]) -> None:
         if facts["event"] == "decided":

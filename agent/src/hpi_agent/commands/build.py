@@ -70,6 +70,7 @@ def _seconds(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Build; return the exit code: 0 when every model has an engine that serves."""
     from hpi_agent.building.pipeline import BuildSettings, build_pipeline
+    from hpi_agent.exchange.address import AgentAddress
     from hpi_agent.models.sources.settings import SourceSettings
     from hpi_agent.store.directory import default_store_root
 
@@ -83,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         candidate_seconds=arguments.candidate_seconds,
         candidate_memory_bytes=arguments.candidate_memory,
         sources=SourceSettings.read(os.environ, arguments.credentials, arguments.claims),
+        agent=AgentAddress.read(os.environ),
+        is_alone=not arguments.background,
     )
     text = read_manifest(arguments.file)
     with _showing(arguments.output) as show:

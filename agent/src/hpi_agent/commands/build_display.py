@@ -26,6 +26,8 @@ STEPS: Final = {
     "failed": "failed",
     "waiting": "another process builds this model; waiting",
     "device": "another build uses the device; waiting",
+    "held": "built elsewhere; waiting for the result",
+    "agent": "the agent of this node",
 }
 PIPE_WIDTH: Final = 100_000
 """A pipe has no width: no line is ever folded or cut there. Unit: characters."""

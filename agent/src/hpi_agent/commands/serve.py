@@ -98,6 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
     text = read_manifest(arguments.file)
     manifest = read_pipeline(text, arguments.file)
     store = (arguments.store or default_store_root(dict(os.environ))).absolute()
+    reporting = None
+    if os.environ.get("HPI_AGENT"):
+        from hpi_agent.serve.reporter import Reporting
+
+        reporting = Reporting.read(
+            os.environ, manifest.metadata.name, store, takes=manifest.spec.build.policy != "Never"
+        )
     allowance = cpu_allowance()
     samples = None if arguments.samples is None else str(arguments.samples.absolute())
     start = {"manifest": text, "where": arguments.file, "store": str(store), "threads": allowance.whole_cores}
@@ -107,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The worker loads while everything below is imported: starting it first saves that time.
     first = Worker.spawn(command)
     try:
-        return _serve(arguments, manifest, first, command)
+        return _serve(arguments, manifest, first, command, reporting)
     finally:
         if first.process.poll() is None:
             first.process.kill()
@@ -118,7 +125,7 @@ def _absolute(folder: Path | None) -> str | None:
     return None if folder is None else str(folder.absolute())
 
 
-def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any) -> int:
+def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: Any, reporting: Any) -> int:
     from hpi_agent.commands.announce import Announcer
     from hpi_agent.models.official import official_model
     from hpi_agent.pipelines import paddlex
@@ -132,7 +139,9 @@ def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: An
     announcer = Announcer(arguments.output, url, plan.name, plan.not_applicable)
     announcer.starting()
     build = _build_command(command.start_header) if manifest.spec.build.policy == "OnDemand" else None
-    setup = Setup(listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce, build)
+    setup = Setup(
+        listening, first, command, manifest.spec.serving, plan.visualize, announcer.announce, build, reporting
+    )
     return run_server(setup)
 
 

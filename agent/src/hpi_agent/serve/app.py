@@ -42,6 +42,8 @@ class Serve:
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Descriptions of the models by name, from the worker that is ready."""
     description: dict[str, Any] = field(default_factory=dict)
+    agent: Callable[[], dict[str, Any]] | None = None
+    """Describes the agent of the node; None: there is none."""
 
 
 def create_app(serve: Serve) -> FastAPI:
@@ -169,7 +171,8 @@ def _add_own_routes(app: FastAPI, serve: Serve) -> None:
 
     @app.get("/engines")
     async def engines() -> Response:
-        return _json(200 if serve.description else 503, orjson.dumps(serve.description))
+        agent = {} if serve.agent is None else {"agent": serve.agent()}
+        return _json(200 if serve.description else 503, orjson.dumps({**serve.description, **agent}))
 
 
 def _model(serve: Serve, model: str, model_version: str) -> dict[str, Any]:

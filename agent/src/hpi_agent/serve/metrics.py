@@ -55,6 +55,28 @@ class Metrics:
             registry=self.registry,
         )
 
+    def watch_agent(self) -> None:
+        """Begin to show the agent of the node; a server without one has none of these."""
+        self.agent = Gauge(
+            "hpi_agent_state",
+            "1 for how the agent of the node answers now: Answers, Away, Refuses, Full or Unknown.",
+            ["state"],
+            registry=self.registry,
+        )
+        self.agent_reports = Counter(
+            "hpi_agent_reports", "Reports to the agent of the node, by result.", ["result"], registry=self.registry
+        )
+        self.show_agent("Unknown")
+
+    def show_agent(self, state: str) -> None:
+        """Replace what the agent of the node was seen to do."""
+        self.agent.clear()
+        self.agent.labels(state).set(1)
+
+    def count_report(self, result: str) -> None:
+        """Count one report, `ok` or `failed`."""
+        self.agent_reports.labels(result).inc()
+
     def show_engines(self, models: list[dict[str, Any]]) -> None:
         """Replace the engines by those of a worker's description."""
         self.engines.clear()

@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from hpi_agent.building.choice import EngineChooser
 from hpi_agent.building.model_directories import Say, assemble_models, tell_nobody
+from hpi_agent.building.prefetch import Prefetch
+from hpi_agent.building.reported import asked_of
+from hpi_agent.building.resolution import resolve_plan
 from hpi_agent.building.site import read_site
 from hpi_agent.engines.shelf import Choice, Chooser, Shelf, Shelved
+from hpi_agent.exchange.address import AgentAddress
+from hpi_agent.exchange.client import AgentClient
+from hpi_agent.exchange.reports import to_json
 from hpi_agent.models.assemble import AssembledModel
 from hpi_agent.models.official import official_model
 from hpi_agent.models.sources.settings import SourceSettings
@@ -50,6 +56,8 @@ class Served:
     """Whether engines of the store are left alone, because workers with them have died again and again."""
     scratch: Path | None = None
     """A folder of this process alone, where the store cannot be written."""
+    asked: tuple[dict[str, Any], ...] | None = None
+    """What has to be decided for each model, as the agent of the node is told; None: there is no agent."""
 
     def clear(self) -> None:
         """Remove what belongs to this process alone."""
@@ -78,6 +86,7 @@ class Served:
             ],
             "startSeconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "cautious": self.cautious,
+            **({} if self.asked is None else {"resolutions": list(self.asked)}),
         }
 
 
@@ -126,6 +135,8 @@ class Start:
     """Whether engines of the store are left alone, because workers with them have died again and again."""
     sources: SourceSettings | None = None
     """How sources of models are had; None: as the environment says."""
+    agent: AgentAddress | None = None
+    """The agent of the node; None: there is none."""
 
 
 def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
@@ -152,11 +163,22 @@ def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
     uses_store = manifest.spec.build.policy != "Never"
     cautious = uses_store and start.cautious
     follows_store = uses_store and not cautious
+    prefetch, asked = None, None
+    if start.agent is not None:
+        resolutions = resolve_plan(plan, models, manifest.spec.build, site)
+        asked = tuple(to_json(asked_of(one)) for one in resolutions)
+        if follows_store:
+            prefetch = Prefetch(AgentClient(start.agent), resolutions)
+            prefetch.start()
+        clock.lap("resolutions")
     chooser = EngineChooser(site, manifest.spec.build, plan, models, looks_in_store=follows_store)
     shelf = Shelf(standing_in(chooser.choose) if cautious else chooser.choose)
     scratch = _make_scratch(store)
     paddlex.activate(shelf, scratch or paddlex_home(store))
     clock.lap("paddlexImport")
+    if prefetch is not None:
+        prefetch.settle()
+        clock.lap("nodeCache")
     task = _load(manifest, plan, shelf, models)
     clock.lap("engines")
     if task is not None:
@@ -164,7 +186,8 @@ def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
     for item in shelf:
         prove_engine(item)
     clock.lap("canary")
-    return Served(plan, shelf, task, models, store, follows_store, chooser.stamps, clock.seconds, cautious, scratch)
+    seconds = clock.seconds
+    return Served(plan, shelf, task, models, store, follows_store, chooser.stamps, seconds, cautious, scratch, asked)
 
 
 def paddlex_home(store: Store) -> Path:

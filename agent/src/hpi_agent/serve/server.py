@@ -16,6 +16,7 @@ from hpi_agent.serve.app import Serve, create_app
 from hpi_agent.serve.background_build import BackgroundBuild, BuildCommand
 from hpi_agent.serve.metrics import Metrics
 from hpi_agent.serve.process import Worker, WorkerCommand
+from hpi_agent.serve.reporter import Reporter, Reporting
 from hpi_agent.serve.supervisor import Supervisor
 from hpi_core.api.v1alpha1.pipeline import Serving
 from hpi_core.errors import Stop
@@ -65,9 +66,12 @@ class Setup:
     visualize: bool
     """Whether answers carry pictures when a request does not say."""
     announce: Announce
-    """Receives `ready` and `engines` (with the engines), `building`, `built`, `kept`, `replaced` and `draining`."""
+    """Receives `ready` and `engines` (with the engines), `building`, `built`, `kept`, `replaced`, `agent` and
+    `draining`."""
     build: BuildCommand | None = None
     """How engines are built beside the server; None builds nothing."""
+    reporting: Reporting | None = None
+    """Whom it reports to; None: there is no agent."""
 
 
 def run_server(setup: Setup) -> int:
@@ -93,8 +97,16 @@ async def _serve(setup: Setup) -> int:
 
     builder = None if setup.build is None else BackgroundBuild(setup.build, announce)
     building: list[asyncio.Task[None]] = []
+    reporter = None
+    if setup.reporting is not None:
+        metrics.watch_agent()
+        reporter = Reporter(setup.reporting, agent_changed(announce, metrics), metrics.count_report)
 
     def show(description: dict[str, Any]) -> None:
+        if reporter is not None:
+            # Before the first look a builder is about to begin.
+            is_building = builder is not None and not (building and building[0].done())
+            reporter.show(description, is_building=is_building)
         serve.description = description
         serve.models = {model["name"]: model for model in description["models"]}
         metrics.show_engines(description["models"])
@@ -105,6 +117,8 @@ async def _serve(setup: Setup) -> int:
         # One builder for the life of the server: a worker that is replaced finds what it has published.
         if builder is not None and not building:
             building.append(asyncio.create_task(builder.run(description)))
+            if reporter is not None:
+                building[0].add_done_callback(lambda _: reporter.built())
 
     def told(event: dict[str, Any]) -> None:
         name = event.pop("event")
@@ -119,7 +133,7 @@ async def _serve(setup: Setup) -> int:
     supervisor = Supervisor(
         setup.command, serving.queue.length, serving.timeouts.request_seconds, ready, restarted, told
     )
-    serve = Serve(supervisor, serving, setup.visualize, metrics)
+    serve = Serve(supervisor, serving, setup.visualize, metrics, agent=None if reporter is None else reporter.describe)
 
     def draining() -> None:
         # What is being built serves nobody any more; the requests that are left get the cores.
@@ -130,6 +144,7 @@ async def _serve(setup: Setup) -> int:
     server = _DrainingServer(create_app(serve), serving.timeouts.drain_seconds, draining)
     workers = asyncio.create_task(supervisor.run(setup.first))
     workers.add_done_callback(lambda _: server.stop())
+    reports = None if reporter is None else asyncio.create_task(reporter.run())
     try:
         await server.serve(sockets=[setup.listening])
     finally:
@@ -140,9 +155,23 @@ async def _serve(setup: Setup) -> int:
         # Each waits for the end of its builder.
         await asyncio.gather(*building, return_exceptions=True)
         await supervisor.close(workers)
+        if reporter is not None and reports is not None:
+            reports.cancel()
+            await asyncio.gather(reports, return_exceptions=True)
+            await reporter.leave()
     if supervisor.failure is not None:
         raise supervisor.failure
     return 0
+
+
+def agent_changed(announce: Announce, metrics: Metrics) -> Callable[[dict[str, Any]], None]:
+    """Return what is done when the agent of the node answers otherwise than before."""
+
+    def changed(description: dict[str, Any]) -> None:
+        metrics.show_agent(description["state"])
+        announce("agent", description)
+
+    return changed
 
 
 class _DrainingServer(uvicorn.Server):

@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _start(header: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> Any:
+    from hpi_agent.exchange.address import AgentAddress
     from hpi_agent.models.sources.settings import SourceSettings
     from hpi_agent.serve.served import Start, open_pipeline
 
@@ -73,6 +74,7 @@ def _start(header: Mapping[str, Any], say: Callable[[dict[str, Any]], None]) -> 
             None if credentials is None else Path(credentials),
             None if claims is None else Path(claims),
         ),
+        AgentAddress.read(os.environ),
     )
     return open_pipeline(start, say)
 

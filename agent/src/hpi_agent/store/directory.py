@@ -178,7 +178,9 @@ class Store:
         with self._stopping():
             return list_quarantine(self.root)
 
-    def collect(self, max_bytes: int, *, dry_run: bool = False) -> Collected:
+    def collect(
+        self, max_bytes: int, *, dry_run: bool = False, spared: Mapping[tuple[str, str], str] | None = None
+    ) -> Collected:
         """Remove what has to go so that the store has at most `max_bytes`; see `hpi_agent.store.collection_plan`.
 
         Entries and quarantine count; decisions, a few kilobytes each, do not, nor does what is being written.
@@ -186,6 +188,7 @@ class Store:
         Args:
             max_bytes: At least 0.
             dry_run: Change nothing and tell what would be done.
+            spared: Reasons to keep an entry, by kind and key, beside those that the entries tell themselves.
 
         Raises:
             Stop: Something cannot be removed.
@@ -195,7 +198,7 @@ class Store:
                 remove_abandoned(self.root)
                 # Somebody wants room: what was half fetched can be fetched again.
                 remove_partials(self.root)
-            return collect(self.root, max_bytes, dry_run=dry_run, spared={})
+            return collect(self.root, max_bytes, dry_run=dry_run, spared=spared or {})
 
     def pin(self, kind: str, key: str) -> None:
         """Keep an entry from being collected; a second time does nothing.

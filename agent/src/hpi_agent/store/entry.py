@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from hpi_agent.store.files import Unsound, open_directory, open_file, read_whole, trusted_owners
-from hpi_agent.store.manifest import Manifest, check_digest, check_files, check_size, read_manifest
+from hpi_agent.store.manifest import Manifest, Seal, check_digest, check_files, check_size, read_manifest
 from hpi_agent.store.place import Place
 from hpi_agent.store.tree import check_tree
 from hpi_agent.store.unusable import unusable
@@ -72,10 +72,35 @@ class Entry:
             if digest != seal.digest:
                 raise Unsound(f"{name} has {digest}, the manifest says {seal.digest}")
         except Unsound as damage:
-            raise self._damaged(str(damage)) from damage
+            raise self.discard(str(damage)) from damage
         except OSError as error:
             raise unusable(self._place.root, error) from error
         return content
+
+    @property
+    def files(self) -> Mapping[str, Seal]:
+        """Digest and size of every file, by name, as they were published."""
+        return self._manifest.files
+
+    def open_file(self, name: str) -> int:
+        """Return a descriptor of one file, for whoever passes on more than fits into memory.
+
+        What is read from it was not checked: its digest must be compared with `files`, and `discard` called where it
+        is another one.
+
+        Raises:
+            Damaged: The file is missing, or not what a store holds.
+            Refused: The entry has no such file.
+            Stop: It cannot be opened for a reason of this process's own, such as too many open files.
+        """
+        if name not in self._manifest.files:
+            raise Refused(f"{self.directory} has no file {name!r}, it has {sorted(self._manifest.files)}")
+        try:
+            return open_file(name, self._directory, trusted_owners())
+        except Unsound as damage:
+            raise self.discard(str(damage)) from damage
+        except OSError as error:
+            raise unusable(self._place.root, error) from error
 
     def verify(self) -> None:
         """Read everything and compare it with the manifest.
@@ -87,7 +112,7 @@ class Entry:
         try:
             check_all(self._manifest, self._directory)
         except Unsound as damage:
-            raise self._damaged(str(damage)) from damage
+            raise self.discard(str(damage)) from damage
         except OSError as error:
             raise unusable(self._place.root, error) from error
 
@@ -103,7 +128,8 @@ class Entry:
     ) -> None:
         self.close()
 
-    def _damaged(self, problem: str) -> Damaged:
+    def discard(self, problem: str) -> Damaged:
+        """Put the entry into quarantine, because it was seen to be damaged; return the error that says so."""
         return damaged(self._place, problem, self._discard(problem))
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hpi_core.errors import Refused
-from hpi_operator.install.installation import AGENT_NAMESPACE, NAMESPACE, Installation
+from hpi_operator.install.installation import AGENT_IMAGE, AGENT_NAMESPACE, CACHE_PATH, NAMESPACE, Installation
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.text import yaml_text
 
@@ -20,15 +20,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "manifests",
         help="print the objects that an installation needs",
-        description="Print namespaces, accounts, roles, admission policies and the operator's own Deployment, for "
-        "`kubectl apply -f -`. The kinds themselves come first: `kubectl apply -f crds/`.",
+        description="Print namespaces, accounts, roles, admission policies, the operator's Deployment and the agents' "
+        "DaemonSet, for `kubectl apply -f -`. The kinds themselves come first: `kubectl apply -f crds/`.",
     )
     parser.add_argument(
         "--image", default=f"hpi-operator:{version('hpi')}", help="of the operator; default: %(default)s"
     )
+    parser.add_argument(
+        "--agent-image", default=f"{AGENT_IMAGE}:{version('hpi')}", help="of the node agents; default: %(default)s"
+    )
     parser.add_argument("--namespace", default=NAMESPACE, metavar="NS", help="of the operator; default: %(default)s")
     parser.add_argument(
         "--agent-namespace", default=AGENT_NAMESPACE, metavar="NS", help="of the node agents; default: %(default)s"
+    )
+    parser.add_argument(
+        "--cache-path", default=CACHE_PATH, metavar="DIR", help="of each node's agent; default: %(default)s"
     )
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="default: %(default)s")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write one file for each part into DIR")
@@ -41,7 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Refused: A name is none, or the folder cannot be written to.
     """
-    installation = Installation(arguments.image, arguments.namespace, arguments.agent_namespace)
+    installation = Installation(
+        arguments.image,
+        arguments.namespace,
+        arguments.agent_namespace,
+        agent_image=arguments.agent_image,
+        cache_path=arguments.cache_path,
+    )
     names = [name for name in PARTS if arguments.part in (name, "all")]
     texts = {name: yaml_text(PARTS[name](installation)) for name in names}
     if arguments.output is None:

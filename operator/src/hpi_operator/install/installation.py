@@ -1,4 +1,4 @@
-"""What one installation is: where it lives, whose accounts it has, which image its operator runs."""
+"""What one installation is: where it lives, whose accounts it has, which images its programs run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hpi_core.api.base import DNS_LABEL
+from hpi_core.api.v1alpha1.node_pool import PoolCache
 from hpi_core.errors import Refused
 from hpi_core.names import INSTANCE, NAME
 
 NAMESPACE: Final = "hpi-system"
 AGENT_NAMESPACE: Final = "hpi-agents"
+AGENT_IMAGE: Final = "hpi-agent"
+CACHE_PATH: Final[str] = PoolCache().host_path
 
 PART_OF: Final = "app.kubernetes.io/part-of"
 COMPONENT: Final = "app.kubernetes.io/component"
 
 RBAC: Final = "rbac.authorization.k8s.io"
 RBAC_VERSION: Final = f"{RBAC}/v1"
+
+FOLDER: Final = r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
+"""A whole path without `.` and `..`, and not the root: the agents' user becomes the owner of the folder."""
 
 _IMAGE: Final = r"^[a-z0-9][A-Za-z0-9._:/@-]{0,511}$"
 
@@ -45,7 +51,7 @@ class Installation:
     """One installation; a cluster has at most one.
 
     Raises:
-        Refused: A namespace or the image is none, or both namespaces are the same.
+        Refused: A namespace, an image or the folder is none, or both namespaces are the same.
     """
 
     image: str
@@ -54,6 +60,10 @@ class Installation:
     """Of the operator and of self-test pods; Pod Security `restricted` holds there."""
     agent_namespace: str = AGENT_NAMESPACE
     """Of the node agents, which need host paths."""
+    agent_image: str = AGENT_IMAGE
+    """The node agents' image."""
+    cache_path: str = CACHE_PATH
+    """Folder of each node that its agent owns; pools of nodes name the same."""
 
     def __post_init__(self) -> None:
         for name in (self.namespace, self.agent_namespace):
@@ -64,8 +74,11 @@ class Installation:
                 f"operator and agents cannot both live in {self.namespace}: agents need host paths, which Pod Security "
                 "allows to a whole namespace or not at all; name another one for either"
             )
-        if re.fullmatch(_IMAGE, self.image) is None:
-            raise Refused(f"{self.image!r} is no name of an image: [REGISTRY/]NAME[:TAG][@DIGEST]")
+        for image in (self.image, self.agent_image):
+            if re.fullmatch(_IMAGE, image) is None:
+                raise Refused(f"{image!r} is no name of an image: [REGISTRY/]NAME[:TAG][@DIGEST]")
+        if re.fullmatch(FOLDER, self.cache_path) is None:
+            raise Refused(f"{self.cache_path!r} is no folder of a node: name its whole path, such as {CACHE_PATH}")
 
     @property
     def operator(self) -> Account:

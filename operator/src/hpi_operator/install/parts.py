@@ -1,10 +1,12 @@
-"""Everything that an installation needs beside the kinds themselves, in three parts, each in the order of applying."""
+"""Everything that an installation needs beside the kinds themselves, in four parts, each in the order of applying."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from hpi_operator.configuration import accelerators_document
+from hpi_operator.install.agents import agents
 from hpi_operator.install.engine_policies import agent_engine_policy, operator_engine_policy
 from hpi_operator.install.fairness import fairness
 from hpi_operator.install.installation import Installation
@@ -14,6 +16,7 @@ from hpi_operator.install.node_policies import event_policy, hpi_node_policy
 from hpi_operator.install.people import people_roles
 from hpi_operator.install.roles import agent_roles, operator_roles
 from hpi_operator.install.workload import workload
+from hpi_operator.plan.accelerators import read_classes
 from hpi_operator.plan.intent import Manifest
 
 
@@ -40,9 +43,15 @@ def policies(installation: Installation) -> tuple[Manifest, ...]:
     )
 
 
+def agent(installation: Installation) -> tuple[Manifest, ...]:
+    """Return the node agents, which run on nodes of every class of hardware that is known."""
+    return agents(installation, read_classes(accelerators_document()))
+
+
 PARTS: Final[Mapping[str, Callable[[Installation], tuple[Manifest, ...]]]] = {
     "rbac": rbac,
     "policies": policies,
     "operator": workload,
+    "agent": agent,
 }
 """Each part by its name, in the order of applying."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from hpi_core.names import NAME
 from hpi_operator.install.installation import COMPONENT, Installation, labels, metadata
+from hpi_operator.install.traffic import deny_everything, self_test_policy, to_api_server
 from hpi_operator.plan.intent import Manifest
 
 REPLICAS: Final = 2
@@ -22,14 +23,18 @@ EXIT_SECONDS: Final = 45
 
 METRICS_READERS: Final = {"hpi.paddlex.io/metrics": "reader"}
 """Labels of namespaces whose pods may read the metrics."""
-API_SERVER_PORTS: Final = (443, 6443)
-"""Where API servers listen, behind their Service and at the addresses that it leads to."""
-DNS_PORT: Final = 53
 
 
 def workload(installation: Installation) -> tuple[Manifest, ...]:
-    """Return Deployment, PodDisruptionBudget and NetworkPolicy."""
-    return deployment(installation), disruption_budget(installation), network_policy(installation)
+    """Return Deployment, PodDisruptionBudget, the Service of its metrics, and NetworkPolicies."""
+    return (
+        deployment(installation),
+        disruption_budget(installation),
+        metrics_service(installation),
+        network_policy(installation),
+        deny_everything(installation.namespace, "operator"),
+        self_test_policy(installation),
+    )
 
 
 def selector() -> dict[str, str]:
@@ -63,6 +68,20 @@ def disruption_budget(installation: Installation) -> Manifest:
     }
 
 
+def metrics_service(installation: Installation) -> Manifest:
+    """Return the Service by which whoever gathers metrics finds both replicas; it has no address of its own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata("hpi-operator", "operator", installation.namespace),
+        "spec": {
+            "clusterIP": "None",
+            "selector": selector(),
+            "ports": [{"name": HEALTH, "port": HEALTH_PORT, "targetPort": HEALTH, "protocol": "TCP"}],
+        },
+    }
+
+
 def network_policy(installation: Installation) -> Manifest:
     """Return what may reach the operator and what it may reach: probes and metrics; names and the API server.
 
@@ -81,10 +100,7 @@ def network_policy(installation: Installation) -> Manifest:
                     "ports": [{"port": HEALTH_PORT, "protocol": "TCP"}],
                 }
             ],
-            "egress": [
-                {"ports": [{"port": DNS_PORT, "protocol": "UDP"}, {"port": DNS_PORT, "protocol": "TCP"}]},
-                {"ports": [{"port": port, "protocol": "TCP"} for port in API_SERVER_PORTS]},
-            ],
+            "egress": to_api_server(),
         },
     }
 
@@ -128,6 +144,7 @@ def _container(installation: Installation) -> dict[str, Any]:
             f"--namespace={installation.namespace}",
             "--health-host=0.0.0.0",
             f"--health-port={HEALTH_PORT}",
+            "--log-level=info",
         ],
         "ports": [{"name": HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": MEMORY_REQUEST}, "limits": {"memory": MEMORY_LIMIT}},

@@ -64,6 +64,9 @@ BUDGETS: Final = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudg
 AUTOSCALERS: Final = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 ROUTES: Final = Resource("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
+CUSTOM_RESOURCES: Final = Resource(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
 LEASES: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 EVENTS: Final = Resource("events.k8s.io/v1", "Event", "events")
 ACCESS_REVIEWS: Final = Resource(
@@ -110,6 +113,7 @@ _ALL: Final = {
         AUTOSCALERS,
         NETWORK_POLICIES,
         ROUTES,
+        CUSTOM_RESOURCES,
         LEASES,
         EVENTS,
         ACCESS_REVIEWS,

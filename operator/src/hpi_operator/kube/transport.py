@@ -44,20 +44,26 @@ class Transport:
         sent: Told of every answer.
     """
 
-    def __init__(self, load: Callable[[], Any]) -> None:
+    def __init__(self, load: Callable[[], Any], agent: str = AGENT) -> None:
         """Connect.
 
         Args:
             load: Makes the library's client from the configuration as it is now.
+            agent: What this program calls itself.
 
         Raises:
             Refused: There is no usable configuration.
         """
         self._load = load
+        self._agent = agent
         self._lock = threading.Lock()
         self._client = load()
         self._loaded_at = time.monotonic()
         self.sent: Sent = _forget
+
+    def close(self) -> None:
+        """Close every connection that is kept open; whoever goes on opens new ones."""
+        self._client.rest_client.pool_manager.clear()
 
     def send(
         self,
@@ -105,7 +111,7 @@ class Transport:
             answer = client.rest_client.pool_manager.request(
                 method,
                 client.configuration.host + path + (f"?{urlencode(query)}" if query else ""),
-                headers={**_credentials(client), "User-Agent": AGENT, "Accept": "application/json", **headers},
+                headers={**_credentials(client), "User-Agent": self._agent, "Accept": "application/json", **headers},
                 body=body,
                 preload_content=False,
                 redirect=False,

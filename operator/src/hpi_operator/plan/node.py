@@ -9,20 +9,20 @@ from hpi_core.api.base import API_VERSION
 from hpi_core.api.v1alpha1.node import MAX_ENGINES, MAX_RUNTIMES
 from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
-from hpi_core.names import NODE_RUNTIME_PREFIX, USABLE, node_runtime_label
+from hpi_core.names import NODE_RUNTIME_PREFIX, SELF_TEST, USABLE, node_runtime_label
 from hpi_operator.plan.accelerators import ClassData, ClassName
 from hpi_operator.plan.intent import Manifest, Plan
 from hpi_operator.plan.membership import pools_of
 from hpi_operator.plan.observed import NodeGroup, ObservedNode
 from hpi_operator.plan.runtime_fit import node_lack
 from hpi_operator.plan.self_tests import (
-    SELF_TEST,
     over_self_tests,
     result_of,
     self_test_name,
     self_test_pod,
     self_tests,
 )
+from hpi_operator.plan.silent_self_tests import events_of, over_silent_tests, silent_tests
 from hpi_operator.plan.versions import sortable
 
 __all__ = ["SELF_TEST", "is_usable", "plan_node", "self_test_name", "self_test_pod", "wanted_runtimes"]
@@ -38,10 +38,13 @@ def plan_node(observed: ObservedNode, classes: Mapping[ClassName, ClassData]) ->
     pools = pools_of(observed.node.labels, observed.pools, observed.pool_ages)
     pool = pools[0] if pools else None
     runtimes = wanted_runtimes(observed, classes)
+    silent = tuple(silent_tests(observed, runtimes))
     return Plan(
         apply=(_hpi_node(observed, pool, runtimes), *self_tests(observed, runtimes, classes)),
-        delete=tuple(over_self_tests(observed, runtimes)),
+        delete=(*over_self_tests(observed, runtimes), *over_silent_tests(observed, silent)),
+        events=tuple(events_of(silent)),
         labels=_labels(observed, runtimes),
+        look_again_seconds=min((one.look_again_seconds for one in silent), default=None),
     )
 
 

@@ -6,20 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
-from hpi_core.digest import digest_of_json
-from hpi_core.names import PART, RUNTIME, shortened
+from hpi_core.names import (
+    ENV_BACKENDS,
+    ENV_LOCK_DIGEST,
+    ENV_RUNTIME,
+    PART,
+    RUNTIME,
+    SELF_TEST,
+    SELF_TEST_ACCOUNT,
+    shortened,
+)
+from hpi_core.names import self_test_name as name_of_test
 from hpi_operator.plan.accelerators import ClassData, ClassName
 from hpi_operator.plan.intent import Deletion, Manifest, key_of
 from hpi_operator.plan.observed import NodeView, ObservedNode
 from hpi_operator.plan.placement import ARCHITECTURE, HARD_EFFECTS
-from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, pod_security
+from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, agent_environment, pod_security
 from hpi_operator.plan.workload.scheduling import HOSTNAME
+from hpi_operator.plan.workload.storage import agent_token
 
-SELF_TEST: Final = "self-test"
 MAX_SELF_TESTS_AT_ONCE: Final = 1
 """On one node: a self-test owns the device that it tests."""
 
-DIGITS: Final = 8
 MAX_NAME: Final = 63
 ENDED: Final = ("Succeeded", "Failed")
 DECIDED: Final = ("Passed", "Failed")
@@ -27,9 +35,7 @@ DECIDED: Final = ("Passed", "Failed")
 
 def self_test_name(node: NodeView, runtime: HPIRuntime) -> str:
     """Return the name of a self-test pod: another lock, or another node of the same name, is another test."""
-    parts = [runtime.metadata.name, runtime.spec.lock_digest, node.uid]
-    digits = digest_of_json(parts).partition(":")[2][:DIGITS]
-    return f"{shortened(f'self-test-{runtime.metadata.name}-{node.name}', MAX_NAME - DIGITS - 1)}-{digits}"
+    return name_of_test(node.name, node.uid, runtime.metadata.name, runtime.spec.lock_digest)
 
 
 def self_tests(
@@ -55,7 +61,7 @@ def over_self_tests(observed: ObservedNode, runtimes: Sequence[HPIRuntime]) -> I
     wanted = {self_test_name(observed.node, one): one for one in runtimes}
     for test in sorted(observed.self_tests, key=lambda one: str(one["metadata"]["name"])):
         metadata = test["metadata"]
-        if metadata.get("deletionTimestamp") is not None or not _is_own(observed, test):
+        if metadata.get("deletionTimestamp") is not None or not is_own(observed, test):
             continue
         runtime = wanted.get(metadata["name"])
         key = key_of({"apiVersion": "v1", "kind": "Pod", **test})
@@ -76,20 +82,26 @@ def result_of(observed: ObservedNode, runtime: HPIRuntime) -> str | None:
     return None
 
 
-def _is_own(observed: ObservedNode, test: Manifest) -> bool:
+def is_own(observed: ObservedNode, test: Manifest) -> bool:
+    """Return whether the operator has made a self-test for this very Node."""
     owners = test["metadata"].get("ownerReferences") or ()
     return any(owner.get("uid") == observed.node.uid and owner.get("controller") for owner in owners)
 
 
 def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, name: str) -> Manifest:
-    """Return the pod that proves a runtime on a node: it owns one device and runs a tiny model on every backend."""
+    """Return the pod that proves a runtime on a node: it owns one device and runs a tiny model on every backend.
+
+    Its one token is for the node's agent, which it tells how it ended; the agent knows it by its name.
+    """
     node = observed.node
+    token = agent_token()
     architecture = node.labels.get(ARCHITECTURE)
     image = next(one.image for one in runtime.spec.images if one.architecture == architecture)
     spec: dict[str, Any] = {
         "nodeSelector": {HOSTNAME: node.labels.get(HOSTNAME, node.name)},
         "restartPolicy": "Never",
         "activeDeadlineSeconds": runtime.spec.self_test.timeout_seconds,
+        "serviceAccountName": SELF_TEST_ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "tolerations": _tolerations(node, data),
@@ -100,14 +112,14 @@ def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, 
                 "image": image,
                 "imagePullPolicy": observed.settings.image_pull_policy,
                 "args": [SELF_TEST, "--device", data.device],
-                "env": [{"name": key, "value": value} for key, value in sorted(data.environment.items())],
+                "env": list(_environment(observed, runtime, data)),
                 "resources": _resources(node, data),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": dict(CONTAINER_SECURITY),
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, token.mount],  # noqa: S108
             }
         ],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}, token.volume],
     }
     if data.runtime_class is not None:
         spec["runtimeClassName"] = data.runtime_class
@@ -131,6 +143,17 @@ def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, 
         },
         "spec": spec,
     }
+
+
+def _environment(observed: ObservedNode, runtime: HPIRuntime, data: ClassData) -> Iterator[dict[str, Any]]:
+    yield {"name": ENV_RUNTIME, "value": runtime.metadata.name}
+    yield {"name": ENV_LOCK_DIGEST, "value": runtime.spec.lock_digest}
+    yield {"name": ENV_BACKENDS, "value": ",".join(runtime.spec.backends)}
+    yield from agent_environment(observed.settings)
+    # Whatever the runtimes write, they write into scratch.
+    yield {"name": "HOME", "value": "/tmp"}  # noqa: S108
+    for name, value in sorted(data.environment.items()):
+        yield {"name": name, "value": value}
 
 
 def _resources(node: NodeView, data: ClassData) -> dict[str, Any]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from hpi_agent.commands import node
+from hpi_core.api.v1alpha1.kinds import KINDS
 from hpi_core.errors import Refused
 from hpi_operator.commands.process import STOP_SECONDS
+from hpi_operator.configuration import accelerators_document
 from hpi_operator.install.installation import Installation
+from hpi_operator.install.kinds_job import kinds_job
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.policy import sentence
-from hpi_operator.install.workload import HEALTH_PORT, network_policy
+from hpi_operator.install.workload import HEALTH_PORT, USER, network_policy
+from hpi_operator.plan.accelerators import read_classes
+from hpi_operator.plan.observed import Settings
 
 INSTALLATION = Installation("registry.example/hpi-operator:1")
 ALL = [manifest for part in PARTS.values() for manifest in part(INSTALLATION)]
@@ -31,7 +38,7 @@ def test_every_object_is_there_once() -> None:
         *("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
         *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
         *("PriorityLevelConfiguration", "FlowSchema"),
-        *("Deployment", "PodDisruptionBudget", "NetworkPolicy"),
+        *("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy", "DaemonSet"),
     }
 
 
@@ -115,6 +122,76 @@ def test_probes_are_served_where_kubelets_ask() -> None:
     assert network_policy(INSTALLATION)["spec"]["ingress"][0]["ports"][0]["port"] == HEALTH_PORT
 
 
+def test_the_metrics_are_found_at_the_operators_pods() -> None:
+    service, deployment = of("Service")["hpi-operator"]["spec"], of("Deployment")["hpi-operator"]["spec"]
+
+    labels = deployment["template"]["metadata"]["labels"]
+    [port] = deployment["template"]["spec"]["containers"][0]["ports"]
+    assert service["selector"].items() <= labels.items()
+    assert (service["ports"][0]["targetPort"], service["ports"][0]["port"]) == (port["name"], port["containerPort"])
+
+
+def test_both_namespaces_forbid_what_nobody_allows() -> None:
+    denying = [
+        one
+        for one in ALL
+        if one["kind"] == "NetworkPolicy" and one["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ]
+
+    assert {one["metadata"]["namespace"] for one in denying} == {INSTALLATION.namespace, INSTALLATION.agent_namespace}
+
+
+def test_an_agents_command_line_is_one_that_the_agent_takes() -> None:
+    [container] = of("DaemonSet")["hpi-agent"]["spec"]["template"]["spec"]["containers"]
+    parser = argparse.ArgumentParser()
+    node.register(parser.add_subparsers(required=True))
+
+    parsed = parser.parse_args([one.replace("$(HOST_IP)", "192.0.2.1") for one in container["args"]])
+
+    assert (parsed.host, parsed.port) == ("192.0.2.1", container["ports"][0]["containerPort"])
+    assert parsed.operator_namespace == INSTALLATION.namespace
+    mounted = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert (str(parsed.host_root), str(parsed.store.parent)) == (mounted["host"], mounted["cache"])
+
+
+def test_agents_listen_where_serving_pods_ask() -> None:
+    [container] = of("DaemonSet")["hpi-agent"]["spec"]["template"]["spec"]["containers"]
+
+    [port] = container["ports"]
+    assert port["containerPort"] == port["hostPort"] == Settings.agent_port
+
+
+def test_agents_run_on_nodes_of_every_class() -> None:
+    tolerated = of("DaemonSet")["hpi-agent"]["spec"]["template"]["spec"]["tolerations"]
+
+    classes = read_classes(accelerators_document()).values()
+    assert tolerated == [toleration for one in classes for toleration in one.tolerations]
+    assert len(tolerated) == 2
+
+
+def test_an_agent_waits_until_its_predecessor_has_given_the_port_back() -> None:
+    assert of("DaemonSet")["hpi-agent"]["spec"]["updateStrategy"]["rollingUpdate"].get("maxSurge", 0) == 0
+
+
+def test_nothing_but_the_owner_of_the_cache_is_changed_by_root() -> None:
+    spec = of("DaemonSet")["hpi-agent"]["spec"]["template"]["spec"]
+
+    [first] = spec["initContainers"]
+    assert first["command"] == ["chown", f"{USER}:{USER}", INSTALLATION.cache_path]
+    assert first["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+    assert [one["name"] for one in first["volumeMounts"]] == ["cache"]
+    assert spec["securityContext"]["runAsUser"] == USER
+
+
+def test_the_job_that_renews_kinds_may_change_ours_alone() -> None:
+    [role] = [one for one in kinds_job(INSTALLATION) if one["kind"] == "ClusterRole"]
+
+    names = {name for rule in role["rules"] for name in rule.get("resourceNames", ())}
+    unnamed = [rule["verbs"] for rule in role["rules"] if "resourceNames" not in rule]
+    assert names == {kind.crd_name for kind in KINDS}
+    assert unnamed == [["create"]]
+
+
 def test_a_pod_that_ends_has_time_to_give_the_lease_back() -> None:
     spec = of("Deployment")["hpi-operator"]["spec"]["template"]["spec"]
 
@@ -122,18 +199,28 @@ def test_a_pod_that_ends_has_time_to_give_the_lease_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "agents", "image", "message"),
+    ("said", "message"),
     [
-        ("hpi", "hpi", "i:1", "operator and agents cannot both live in hpi"),
-        ("HPI", "agents", "i:1", "'HPI' is no name of a namespace"),
-        ("hpi", "a.b", "i:1", "'a.b' is no name of a namespace"),
-        ("hpi", "agents", "", "'' is no name of an image"),
-        ("hpi", "agents", "i:1 --privileged", "is no name of an image"),
+        ({"namespace": "hpi", "agent_namespace": "hpi"}, "operator and agents cannot both live in hpi"),
+        ({"namespace": "HPI"}, "'HPI' is no name of a namespace"),
+        ({"agent_namespace": "a.b"}, "'a.b' is no name of a namespace"),
+        ({"image": ""}, "'' is no name of an image"),
+        ({"image": "i:1 --privileged"}, "is no name of an image"),
+        ({"agent_image": "A"}, "'A' is no name of an image"),
+        ({"cache_path": "/"}, "'/' is no folder of a node"),
+        ({"cache_path": "var/lib/hpi"}, "'var/lib/hpi' is no folder of a node"),
+        ({"cache_path": "/var/../etc"}, "'/var/../etc' is no folder of a node"),
+        ({"cache_path": "/var/lib/hpi/"}, "'/var/lib/hpi/' is no folder of a node"),
     ],
 )
-def test_names_that_are_none_are_refused(namespace: str, agents: str, image: str, message: str) -> None:
+def test_names_that_are_none_are_refused(said: dict[str, str], message: str) -> None:
     with pytest.raises(Refused, match=re.escape(message)):
-        Installation(image, namespace, agents)
+        Installation(**{"image": "i:1", **said})
+
+
+@pytest.mark.parametrize("path", ["/hpi", "/var/lib/hpi", "/data/.hpi/v1.2"])
+def test_a_whole_path_is_a_folder_of_the_cache(path: str) -> None:
+    assert Installation("i:1", cache_path=path).cache_path == path
 
 
 def test_a_sentence_becomes_an_expression() -> None:

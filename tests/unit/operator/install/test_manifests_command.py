@@ -13,19 +13,21 @@ from hpi_operator.install.parts import PARTS
 
 
 def test_it_prints_every_part_in_the_order_of_applying(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["manifests", "--image", "registry.example/o:1"]) == 0
+    assert main(["manifests", "--image", "registry.example/o:1", "--agent-image", "a:1", "--cache-path", "/data"]) == 0
 
     printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    installation = Installation("registry.example/o:1")
+    installation = Installation("registry.example/o:1", agent_image="a:1", cache_path="/data")
     assert printed == [manifest for part in PARTS.values() for manifest in part(installation)]
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_it_prints_one_part(part: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["manifests", "--part", part, "--namespace", "a", "--agent-namespace", "b", "--image", "i:1"]) == 0
+    namespaces, images = ["--namespace", "a", "--agent-namespace", "b"], ["--image", "i:1", "--agent-image", "j:1"]
+
+    assert main(["manifests", "--part", part, *namespaces, *images]) == 0
 
     printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert printed == list(PARTS[part](Installation("i:1", "a", "b")))
+    assert printed == list(PARTS[part](Installation("i:1", "a", "b", agent_image="j:1")))
 
 
 def test_it_writes_one_file_for_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

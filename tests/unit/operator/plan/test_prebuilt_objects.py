@@ -135,7 +135,9 @@ def test_a_build_owns_a_device_and_holds_no_more_rights_than_a_pod_that_serves()
     [term] = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term == {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["g"]}]}
     assert "hpi.paddlex.io/track" not in template["metadata"]["labels"]
-    assert template["metadata"]["annotations"]["hpi.paddlex.io/resolutions"].count("e-") == 2
+    resolutions = template["metadata"]["annotations"]["hpi.paddlex.io/resolutions"]
+    assert resolutions.count("e-") == 2
+    assert {"name": "HPI_RESOLUTIONS", "value": resolutions} in container["env"]
 
 
 def test_a_job_is_stated_once_and_never_changed() -> None:

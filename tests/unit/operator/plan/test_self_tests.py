@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from support.observed import (
     CLASSES,
     CPU_RUNTIME,
     GPU_RUNTIME,
+    NOW,
     a_digest,
     a_pool,
     a_runtime,
@@ -64,6 +66,53 @@ def test_a_self_test_owns_a_device_and_nothing_else() -> None:
     assert {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"} in container["env"]
     assert test["metadata"]["namespace"] == "hpi-system"
     assert test["metadata"]["ownerReferences"][0]["uid"] == uid_of("g")
+
+
+def test_a_self_test_holds_one_token_which_is_for_the_agent_of_its_node() -> None:
+    [test] = self_tests_in(plan(an_observed_node(a_node("n"))))
+    spec, [container] = test["spec"], test["spec"]["containers"]
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    [source] = spec["volumes"][1]["projected"]["sources"]
+
+    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "default")
+    assert source["serviceAccountToken"]["audience"] == "hpi-agent"
+    assert told["HPI_AGENT"] == "http://$(HOST_IP):8470"
+    assert told["HPI_AGENT_TOKEN"] == f"{container['volumeMounts'][1]['mountPath']}/token"
+    assert (told["HPI_RUNTIME"], told["HPI_LOCK_DIGEST"]) == (CPU_RUNTIME, a_digest("a"))
+    assert "onnxruntime" in told["HPI_BACKENDS"].split(",")
+
+
+def ended(seconds_ago: float, **terminated: Any) -> Document:
+    """Return the status of a self-test whose container was killed."""
+    finished = (NOW - timedelta(seconds=seconds_ago)).isoformat().replace("+00:00", "Z")
+    state = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": finished, **terminated}
+    return {"phase": "Failed", "containerStatuses": [{"state": {"terminated": state}}]}
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "told_of", "deleted", "look_again"),
+    [(0, 0, 0, 60), (59, 0, 0, 1), (60, 1, 0, 540), (599, 1, 0, 1), (600, 1, 1, 1)],
+)
+def test_a_test_that_ended_without_a_word_is_told_of_and_then_made_anew(
+    seconds_ago: int, told_of: int, deleted: int, look_again: int
+) -> None:
+    node = a_node("n")
+    test = live(plan(an_observed_node(node)), **ended(seconds_ago))
+
+    planned = plan(an_observed_node(node, self_tests=[test]))
+
+    assert (len(planned.events), len(planned.delete)) == (told_of, deleted)
+    assert planned.look_again_seconds == look_again
+    assert all("OOMKilled, exit code 137" in event.message for event in planned.events)
+
+
+def test_a_test_that_ended_and_whose_result_is_on_record_is_not_told_of() -> None:
+    node = a_node("n")
+    test = live(plan(an_observed_node(node)), **ended(60))
+
+    planned = plan(an_observed_node(node, self_tests=[test], hpi_node=told(node, state="Failed")))
+
+    assert (planned.events, planned.look_again_seconds) == ((), None)
 
 
 def test_a_self_test_asks_for_a_slice_where_whole_devices_are_not_offered() -> None:

@@ -9,7 +9,19 @@ from hpi_core.api.base import GROUP
 from hpi_core.api.v1alpha1.hardware import HardwareClass
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.digest import digest_of_json
-from hpi_core.names import CLASS, INSTANCE, MANAGED_BY, NAME, PART, PIPELINE, RESOLUTION, REVISION, RUNTIME, child_name
+from hpi_core.names import (
+    CLASS,
+    ENV_RESOLUTIONS,
+    INSTANCE,
+    MANAGED_BY,
+    NAME,
+    PART,
+    PIPELINE,
+    RESOLUTION,
+    REVISION,
+    RUNTIME,
+    child_name,
+)
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.revisions import Revision
@@ -88,6 +100,7 @@ def _pod_spec(plan: BuildPlan) -> dict[str, Any]:
     terms = {"nodeSelectorTerms": [{"matchFields": [field]} for field in fields]}
     affinity = {**spec.get("affinity", {}), "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     container = common_container(plan.pipeline, plan.class_plan, plan.revision.name, plan.settings, mounted)
+    named = [{"name": ENV_RESOLUTIONS, "value": ",".join(plan.engines)}] if plan.engines else []
     return {
         **spec,
         "affinity": affinity,
@@ -96,6 +109,7 @@ def _pod_spec(plan: BuildPlan) -> dict[str, Any]:
             {
                 **container,
                 "name": "build",
+                "env": [*container["env"], *named],
                 "args": ["build", "-f", MANIFEST_PATH, "-o", "json"],
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             }

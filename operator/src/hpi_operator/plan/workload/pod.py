@@ -179,10 +179,15 @@ def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> It
     yield {"name": "HPI_CLAIMS", "value": CLAIMS_FOLDER}
     yield {"name": "HPI_DEVICE", "value": class_plan.data.device}
     yield {"name": "HPI_REVISION", "value": revision}
-    yield {"name": "HPI_AGENT_TOKEN", "value": f"{AGENT_FOLDER}/token"}
-    yield {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}}
-    yield {"name": "HPI_AGENT", "value": f"http://$(HOST_IP):{settings.agent_port}"}
+    yield from agent_environment(settings)
     # Whatever writes beside the store, writes into scratch.
     yield {"name": "HOME", "value": "/tmp"}  # noqa: S108
     for name, value in sorted(class_plan.data.environment.items()):
         yield {"name": name, "value": value}
+
+
+def agent_environment(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the variables by which a pod finds its node's agent, and the token that is for it alone."""
+    yield {"name": "HPI_AGENT_TOKEN", "value": f"{AGENT_FOLDER}/token"}
+    yield {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}}
+    yield {"name": "HPI_AGENT", "value": f"http://$(HOST_IP):{settings.agent_port}"}

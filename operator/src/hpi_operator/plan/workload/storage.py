@@ -56,9 +56,7 @@ def mounted_by_all(pipeline: HPIPipeline, revision: Revision) -> Iterator[Mounte
         {"name": "pipeline", "configMap": {"name": revision.config_map, "defaultMode": READABLE}}, PIPELINE_FOLDER
     )
     yield Mounted(_scratch("tmp", TEMPORARY_BYTES), "/tmp", writable=True)  # noqa: S108
-    token = {"audience": AGENT_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
-    projected = {"defaultMode": READABLE, "sources": [{"serviceAccountToken": token}]}
-    yield Mounted({"name": "agent-token", "projected": projected}, AGENT_FOLDER)
+    yield agent_token()
     if cache.medium == "PersistentVolumeClaim":
         claim = {"claimName": cache_claim_name(pipeline)}
         yield Mounted({"name": "store", "persistentVolumeClaim": claim}, STORE_FOLDER, writable=True)
@@ -69,6 +67,13 @@ def mounted_by_all(pipeline: HPIPipeline, revision: Revision) -> Iterator[Mounte
         yield Mounted(volume, f"{CLAIMS_FOLDER}/{name}")
     for number, name in enumerate(credentials_of(pipeline)):
         yield Mounted(_secret(f"credentials-{number}", name), f"{CREDENTIALS_FOLDER}/{name}")
+
+
+def agent_token() -> Mounted:
+    """Return the one token of a pod: for its node's agent, and the API server refuses it."""
+    token = {"audience": AGENT_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+    projected = {"defaultMode": READABLE, "sources": [{"serviceAccountToken": token}]}
+    return Mounted({"name": "agent-token", "projected": projected}, AGENT_FOLDER)
 
 
 def mounted_to_serve(pipeline: HPIPipeline) -> Iterator[Mounted]:

@@ -1,0 +1,1 @@
+"""What was read, summed up: objects of the API server in, one checked report out; pure."""

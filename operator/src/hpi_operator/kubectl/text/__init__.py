@@ -1,0 +1,1 @@
+"""Reports for people: a report in, lines out; pure."""

@@ -1,0 +1,81 @@
+"""The node's cache through a real `hpi-agent node`: what a pod brings, who may have it, and what goes by quota."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpi_agent.exchange.address import AgentAddress
+from hpi_agent.exchange.client import AgentClient
+from hpi_agent.exchange.push import push_entry
+from hpi_agent.store.directory import Store
+from support.cluster_client import MERGE
+from support.eventually import eventually
+from support.kinds import manifest
+from support.node_agents import OWN, AgentSite, NodeAgent, written
+
+KEY, OTHER_KEY = "sha256:" + "5" * 64, "sha256:" + "6" * 64
+SIZE = 300_000
+QUOTA = 10**6
+
+
+def client_of(agent: NodeAgent, token: str, folder: Path) -> AgentClient:
+    """Return the client of a pod."""
+    file = folder / f"token-{len(list(folder.iterdir()))}"
+    file.write_text(token, encoding="ascii")
+    return AgentClient(AgentAddress("127.0.0.1", agent.port, file))
+
+
+def an_engine_in(store: Store, key: str) -> None:
+    """Build an engine in a pod's own store."""
+
+    def write(directory: Path) -> None:
+        (directory / "engine.bin").write_bytes(b"\7" * SIZE)
+
+    store.publish("engines", key, write)
+
+
+def states(site: AgentSite, node: str) -> list[str]:
+    """Return the states of the wanted engines."""
+    return [one["state"] for one in site.status(node)["engines"]]
+
+
+def test_what_a_pod_brings_is_its_tenants_alone_is_told_and_goes_by_quota(
+    agent_site: AgentSite, agent_namespace: str, tmp_path: Path
+) -> None:
+    node = agent_site.make_node(cacheQuotaBytes=QUOTA)
+    engine = manifest("HPIEngine")
+    engine["metadata"]["namespace"] = agent_namespace
+    name = engine["metadata"]["name"]
+    path = f"{OWN}/namespaces/{agent_namespace}/hpiengines"
+    agent_site.admin.request("POST", path, engine)
+    artifact = {"key": KEY, "digest": OTHER_KEY, "bytes": SIZE}
+    decided = {"status": {"chosen": "o", "quality": "Measured", "artifact": artifact}}
+    agent_site.admin.request("PATCH", f"{path}/{name}/status", decided, content_type=MERGE)
+    store = Store(tmp_path / "store")
+    an_engine_in(store, KEY)
+    an_engine_in(store, OTHER_KEY)
+
+    with NodeAgent(agent_site, node) as agent:
+        written(agent_site, node)
+        wish = {"spec": {"engines": [{"namespace": agent_namespace, "name": name}]}}
+        agent_site.admin.request("PATCH", f"{OWN}/hpinodes/{node}", wish, content_type=MERGE)
+        eventually(lambda: states(agent_site, node) == ["Absent"])
+
+        pod = client_of(agent, agent_site.serving_pod(agent_namespace, node), tmp_path)
+        stranger = client_of(agent, agent_site.serving_pod("default", node), tmp_path)
+        push_entry(pod, store, "engines", OTHER_KEY)
+        push_entry(pod, store, "engines", KEY)
+        assert pod.listing("engines", KEY) is not None
+        assert stranger.listing("engines", KEY) is None
+
+        eventually(lambda: states(agent_site, node) == ["Cached"])
+        cache = agent_site.status(node)["cache"]
+        assert cache == {"quotaBytes": QUOTA, "usedBytes": 2 * SIZE, "entries": 2}
+
+        # The wanted one stays, though it was used earlier than the other one.
+        pod.listing("engines", OTHER_KEY)
+        less = {"spec": {"cacheQuotaBytes": QUOTA // 2}}
+        agent_site.admin.request("PATCH", f"{OWN}/hpinodes/{node}", less, content_type=MERGE)
+        eventually(lambda: agent_site.status(node)["cache"]["entries"] == 1)
+        assert states(agent_site, node) == ["Cached"]
+        assert pod.listing("engines", OTHER_KEY) is None
