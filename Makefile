@@ -26,12 +26,16 @@ demo: ## read a real page with real models, through our own engines and server
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
 	@$(IN_ROOT) $(BIN)/hpi-agent demo -f configs/pipelines/ocr.yaml
 
-# Tests on a control plane wait more than they work: several files at once. Each process has clusters of its own.
-CLUSTER_TESTS := tests/cluster --dist loadfile
+PYTEST := $(BIN)/python -m pytest --timeout=$(HANG_SECONDS)
+# Files side by side, where tests do not mind one another. Those of engines and servers measure, and stay alone; those on a
+# control plane wait more than they work, and each process has clusters of its own.
+SIDE_BY_SIDE := --dist loadfile -n
+ALONE := --ignore=tests/unit --ignore=tests/cluster
 
 test: check programs ## check, then every test that takes seconds
-	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS) --ignore=tests/cluster
-	@$(IN_ROOT) $(BIN)/python -m pytest -m 'not slow' --timeout=$(HANG_SECONDS) $(CLUSTER_TESTS) -n 2
+	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/unit $(SIDE_BY_SIDE) 2
+	@$(IN_ROOT) $(PYTEST) -m 'not slow' $(ALONE)
+	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/cluster $(SIDE_BY_SIDE) 2
 
 check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/ruff format --check .
@@ -40,8 +44,8 @@ check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/lint-imports --no-logo
 
 slow: set-up programs ## the tests that take minutes
-	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS) --ignore=tests/cluster
-	@$(IN_ROOT) $(BIN)/python -m pytest -m slow --timeout=$(HANG_SECONDS) $(CLUSTER_TESTS) -n 4
+	@$(IN_ROOT) $(PYTEST) -m slow --ignore=tests/cluster
+	@$(IN_ROOT) $(PYTEST) -m slow tests/cluster $(SIDE_BY_SIDE) 4
 
 bench: set-up ## both systems in one run, the table of figures
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.ocr

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
-from datetime import datetime, timezone
 from typing import Any, Final
 
-ORDINARY: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "taskName", "asctime"}
+from hpi_core.json_lines import JsonLines
 
 _ABOUT: Final[ContextVar[dict[str, Any]]] = ContextVar("about")
 """What the lines of this thread are about."""
@@ -32,30 +30,15 @@ def learned(**values: Any) -> None:
     _ABOUT.get({}).update(values)
 
 
-class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_ABOUT.get({}),
-        }
-        line |= {
-            key: value for key, value in record.__dict__.items() if key not in ORDINARY and not key.startswith("_")
-        }
-        if record.exc_info is not None:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+def formatter() -> JsonLines:
+    """Return the formatter of every line: with what the thread's lines are about."""
+    return JsonLines(lambda: _ABOUT.get({}))
 
 
 def log_to_stderr(level: str) -> None:
     """Send every record of a level to standard error, one JSON object per line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(formatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf tells at info what the operator tells itself; its warnings stay.
     for noisy in ("kopf", "urllib3", "kubernetes"):

@@ -6,12 +6,12 @@ import json
 import logging
 from typing import Any
 
-from hpi_operator.logs import JsonLines, about, learned
+from hpi_operator.logs import about, formatter, learned
 
 
 def line(**extra: Any) -> dict[str, Any]:
     record = logging.makeLogRecord({"msg": "applied", "levelname": "INFO", "name": "x", **extra})
-    parsed: dict[str, Any] = json.loads(JsonLines().format(record))
+    parsed: dict[str, Any] = json.loads(formatter().format(record))
     return parsed
 
 
