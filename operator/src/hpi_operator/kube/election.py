@@ -38,8 +38,8 @@ class Pace:
     """What is written into the Lease."""
     deadline_seconds: float = 40.0
     """After so long without a renewal the holder stops by itself: before anybody else can begin."""
-    takeover_seconds: float = 54.0
-    """After so long without a renewal another one begins."""
+    takeover_seconds: float = 48.0
+    """After so long without a renewal another one begins, with time left to look around and act within the lease."""
     renew_seconds: float = 8.0
     """How often the holder renews; an API server that is away for 30 s costs nobody the Lease."""
     look_seconds: float = 2.0
@@ -47,9 +47,9 @@ class Pace:
 
     @classmethod
     def of(cls, lease_seconds: int) -> Pace:
-        """Return the usual proportions for a lease: stop after two thirds, begin after nine tenths."""
+        """Return the usual proportions for a lease: stop after two thirds, begin after four fifths."""
         return cls(
-            lease_seconds, lease_seconds * 2 / 3, lease_seconds * 0.9, lease_seconds / 7.5, min(2.0, lease_seconds / 10)
+            lease_seconds, lease_seconds * 2 / 3, lease_seconds * 0.8, lease_seconds / 7.5, min(2.0, lease_seconds / 10)
         )
 
     def takeover_after(self, lease_seconds: float) -> float:
