@@ -26,14 +26,14 @@ demo: ## read a real page with real models, through our own engines and server
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
 	@$(IN_ROOT) $(BIN)/hpi-agent demo -f configs/pipelines/ocr.yaml
 
-PYTEST := $(BIN)/python -m pytest --timeout=$(HANG_SECONDS)
-# Files side by side, where tests do not mind one another. Those of engines and servers measure, and stay alone; those on a
+PYTEST := $(BIN)/python -m pytest --timeout=$(HANG_SECONDS) --durations=10
+# Files side by side, where tests do not mind one another. Those of builds and servers measure, and stay alone; those on a
 # control plane wait more than they work, and each process has clusters of its own.
 SIDE_BY_SIDE := --dist loadfile -n
-ALONE := --ignore=tests/unit --ignore=tests/cluster
+ALONE := --ignore=tests/unit --ignore=tests/engines --ignore=tests/cluster
 
 test: check programs ## check, then every test that takes seconds
-	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/unit $(SIDE_BY_SIDE) 2
+	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/unit tests/engines $(SIDE_BY_SIDE) 2
 	@$(IN_ROOT) $(PYTEST) -m 'not slow' $(ALONE)
 	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/cluster $(SIDE_BY_SIDE) 2
 

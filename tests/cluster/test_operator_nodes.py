@@ -119,7 +119,8 @@ def test_a_node_that_leaves_takes_its_pods_and_they_start_elsewhere(operated: Si
         places = {one["spec"]["nodeName"] for one in operated.ready_pods(own, "ocr").values()}
         return places == {other} and len(operated.ready_pods(own, "ocr")) == 2
 
-    eventually(are_elsewhere)
+    # The controllers look for pods of nodes that are gone every 20 s, and wait 40 s more before they remove them.
+    eventually(are_elsewhere, 240.0)
     operated.serves(own, "ocr")
     eventually(lambda: operated.status(own, "ocr")["exampleNodes"] == [other])
     eventually(lambda: operated.status(own, "ocr")["engineActive"]["measured"] == 2)
