@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from hpi_operator.kube.resources import DEPLOYMENTS, NODES, RUNTIMES
+from support.audit import WRITES
+from support.control_plane.binaries import Binaries
+from support.control_plane.cluster import ControlPlane
+from support.control_plane.components import PLAYED
 from support.eventually import eventually
 from support.nodes import a_node
+from support.objects import serve_kinds
 from support.observed import GPU_RUNTIME, a_runtime, on
 from support.operated import Site
+from support.operators import OperatorProcess, install_operator
 
 GPU_LABEL = f"runtime.hpi.paddlex.io/{GPU_RUNTIME}"
 WAITED = 60.0
@@ -19,6 +27,19 @@ def replicas(operated: Site, own: str) -> dict[str, tuple[int, int]]:
     """Return replicas and ready replicas of each Deployment."""
     found = operated.children(DEPLOYMENTS, own, "ocr")
     return {name: (one["spec"]["replicas"], one["status"].get("readyReplicas", 0)) for name, one in found.items()}
+
+
+@pytest.fixture(scope="module")
+def operated(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A cluster of this module alone: which nodes there are decides what is stood in for."""
+    with ControlPlane(binaries, PLAYED, audit_policy=WRITES, parent=tmp_path_factory.mktemp("spill")) as cluster:
+        serve_kinds(cluster)
+        install_operator(cluster)
+        with Site(cluster) as site, OperatorProcess(cluster, "--log-level", "debug") as operator:
+            operator.wait_until_whole()
+            site.wait_until_usable()
+            site.operator = operator
+            yield site
 
 
 def settles(operated: Site, own: str, wanted: dict[str, tuple[int, int]]) -> None:
