@@ -60,6 +60,24 @@ SELF_TEST: Final = "self-test"
 SELF_TEST_ACCOUNT: Final = "default"
 """Service account of self-test pods in the operator's namespace: the one that exists there and has no rights."""
 
+OPERATOR_NAMESPACE: Final = "hpi-system"
+"""Where the operator and self-test pods live unless an installation says otherwise."""
+
+AGENT_NAMESPACE: Final = "hpi-agents"
+"""Where the node agents live unless an installation says otherwise."""
+
+AGENT_PORT: Final = 8470
+"""Where pods find their node's agent, at the address of the node."""
+
+ENV_AGENT: Final = "HPI_AGENT"
+"""Variable of every pod: `http://ADDRESS:PORT` of its node's agent."""
+
+ENV_AGENT_TOKEN: Final = "HPI_AGENT_TOKEN"  # noqa: S105 - the name of a variable that names a file
+"""Variable of every pod: file with the token by which that agent knows it."""
+
+ENV_REVISION: Final = "HPI_REVISION"
+"""Variable of serving pods and of those that build ahead: the revision of their pipeline."""
+
 ENV_RESOLUTIONS: Final = "HPI_RESOLUTIONS"
 """Variable of pods that build ahead: names of the HPIEngines that they build, with commas between them."""
 

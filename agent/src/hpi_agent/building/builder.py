@@ -35,6 +35,7 @@ from hpi_agent.select.decision import Decision, Gate, Outcome, Verdict
 from hpi_agent.select.gate import judge, tolerance_of
 from hpi_agent.select.timing import choose, slower_reason
 from hpi_core.errors import EngineFailed, HpiError, Stop
+from hpi_core.moments import stamp
 
 ENGINE_FILE: Final = "engine.json"
 """The file that says what an engine is; the only one of an engine that needs no building."""
@@ -102,7 +103,7 @@ class Builder:
             outcomes=outcomes,
             gate=gate,
             provisional=measured.provisional,
-            decided_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            decided_at=stamp(datetime.now(timezone.utc)),
             build_seconds=time.monotonic() - began,
             verified_on_drivers=resolution.verified_on_drivers(find_decision(resolution), chosen),
         )

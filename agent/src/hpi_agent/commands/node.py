@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 from hpi_agent.commands.serve import add_store_argument
-
-PORT = 8470
+from hpi_core.names import AGENT_PORT, OPERATOR_NAMESPACE
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +26,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="ADDRESS",
         help="address on which pods of the node reach it (default: $HOST_IP, else 127.0.0.1)",
     )
-    parser.add_argument("--port", type=_port, default=PORT, help="port, 0 for any free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=AGENT_PORT, help="port, 0 for any free one (default: %(default)s)"
+    )
     add_store_argument(parser)
     parser.add_argument(
         "--cache-bytes",
@@ -40,7 +41,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--operator-namespace",
-        default="hpi-system",
+        default=OPERATOR_NAMESPACE,
         metavar="NAME",
         help="namespace of the operator, in which self-test pods run (default: %(default)s)",
     )

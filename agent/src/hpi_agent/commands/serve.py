@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpi_core.errors import Refused
+from hpi_core.names import ENV_AGENT
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = read_pipeline(text, arguments.file)
     store = (arguments.store or default_store_root(dict(os.environ))).absolute()
     reporting = None
-    if os.environ.get("HPI_AGENT"):
+    if os.environ.get(ENV_AGENT):
         from hpi_agent.serve.reporter import Reporting
 
         reporting = Reporting.read(

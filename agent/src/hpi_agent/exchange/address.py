@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from hpi_core.errors import Refused
+from hpi_core.names import ENV_AGENT, ENV_AGENT_TOKEN
 
-ADDRESS: Final = "HPI_AGENT"
-TOKEN: Final = "HPI_AGENT_TOKEN"  # noqa: S105 - the name of a variable that names a file
 MAX_TOKEN_BYTES: Final = 16_384
+"""Tokens of pods have 1 to 2 kB."""
 
 # The operator writes http://$(HOST_IP):8470; an address of IPv6 has no brackets then.
 _URL: Final = re.compile(r"http://(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.:-]+)):([0-9]{1,5})/?")
@@ -34,15 +34,15 @@ class AgentAddress:
         Raises:
             Refused: It is named by half.
         """
-        url = environment.get(ADDRESS, "")
+        url = environment.get(ENV_AGENT, "")
         if not url:
             return None
         matched = _URL.fullmatch(url)
         if matched is None or not 0 < int(matched[3]) <= 65_535:
-            raise Refused(f"${ADDRESS} must be http://ADDRESS:PORT, got {url!r}")
-        token_file = environment.get(TOKEN, "")
+            raise Refused(f"${ENV_AGENT} must be http://ADDRESS:PORT, got {url!r}")
+        token_file = environment.get(ENV_AGENT_TOKEN, "")
         if not token_file:
-            raise Refused(f"${ADDRESS} is set and ${TOKEN} is not; name the file with the pod's token")
+            raise Refused(f"${ENV_AGENT} is set and ${ENV_AGENT_TOKEN} is not; name the file with the pod's token")
         return cls(matched[1] or matched[2], int(matched[3]), Path(token_file))
 
     def token(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from hpi_agent.exchange.answers import Lost, NotYours, Unknown
 from hpi_agent.exchange.endpoint import json_answer, read_value
 from hpi_agent.exchange.reports import (
+    RESOLUTION_NAME,
     Asked,
     DecisionReport,
     FailureReport,
@@ -102,6 +102,6 @@ async def _still(work: Awaitable[T]) -> T:
 
 def _name(request: Request) -> str:
     name: str = request.path_params["name"]
-    if not re.fullmatch(r"e-[0-9a-f]{40}", name):
+    if not RESOLUTION_NAME.fullmatch(name):
         raise Unknown("no resolution")
     return name

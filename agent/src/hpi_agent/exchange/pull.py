@@ -49,7 +49,7 @@ def pull_decision(
     except Refused as error:
         log.warning("the decision %s of the node's cache is not used: %s", key, error)
         return None
-    if decision.key != key or decision.provisional is not None or decision.chosen is None:
+    if decision.key != key or not decision.is_shareable:
         log.warning("the decision %s of the node's cache is not used: it is another's, or none to be shared", key)
         return None
     coming(decision)

@@ -45,7 +45,7 @@ def deliver(client: AgentClient, store: Store, key: str) -> Delivered:
         decision = read_decision(written)
     except Refused:
         return "Private"
-    if decision.provisional is not None or decision.chosen is None:
+    if not decision.is_shareable:
         return "Private"
     if client.decision(key) == written:
         return "Known"

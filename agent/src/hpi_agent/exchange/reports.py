@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -12,6 +13,7 @@ from hpi_core.api.rules import ListMap, ListSet, Opaque
 from hpi_core.api.v1alpha1.engine import (
     MAX_CANDIDATES,
     MAX_VERIFIED_DRIVERS,
+    NAME_DIGITS,
     Artifact,
     CandidateStatus,
     Gate,
@@ -35,12 +37,11 @@ MAX_JSON_BYTES: Final = 256 * 1024
 
 MAX_WORKLOAD_ENGINES: Final = 32
 MAX_NAMED_ENGINES: Final = 64
-NAME_DIGITS: Final = 40
 
 Active = Literal["Measured", "Provisional", "Fallback", "Building"]
 """How the engines of a pod came to be: the reason of `EngineActive`."""
 
-ResolutionName = Annotated[str, Field(pattern=rf"^e-[0-9a-f]{{{NAME_DIGITS}}}$", max_length=2 + NAME_DIGITS)]
+RESOLUTION_NAME: Final = re.compile(rf"e-[0-9a-f]{{{NAME_DIGITS}}}")
 """`e-` and 40 digits: names of HPIEngines and Leases look the same."""
 
 

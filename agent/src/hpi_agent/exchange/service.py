@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from hpi_agent.exchange.address import MAX_TOKEN_BYTES
 from hpi_agent.exchange.answers import Unauthenticated
 from hpi_agent.exchange.limits import DEFAULT_LIMITS, Limits
 from hpi_agent.exchange.roles import Builds, Identify, PodIdentity, Reports, Shares
@@ -21,7 +22,6 @@ from hpi_core.errors import Overloaded, Refused
 T = TypeVar("T")
 
 THREADS: Final = 8
-MAX_TOKEN_CHARACTERS: Final = 16_384
 
 
 def own_namespace(who: PodIdentity) -> str | None:
@@ -76,7 +76,7 @@ class Exchange:
         """
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARACTERS:
+        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated("a request needs the token of its pod: Authorization: Bearer …")
         if self._identifying >= self.limits.identifications:
             raise Overloaded(f"{self._identifying} tokens are looked at now; try again", 1)

@@ -152,7 +152,7 @@ class TenantCache:
         decision = read_decision(document)
         if decision.key != key:
             raise Refused(f"the decision is of {decision.key}, it was sent as {key}")
-        if decision.provisional is not None or decision.chosen is None:
+        if not decision.is_shareable:
             raise Refused("a decision that is provisional or chose nothing is nobody else's")
         engine = _engine_of(decision)
         if engine is not None and not self.has(tenant, "engines", engine):

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hpi_agent.exchange.address import MAX_TOKEN_BYTES
 from hpi_core.errors import Refused, Retry
 
 MOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-MAX_TOKEN_BYTES: Final = 16_384
-"""Tokens of pods have 1 to 2 kB."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from hpi_agent.node.engines import Engines, Name
 from hpi_agent.node.events import Events
 from hpi_agent.node.paths import engine_path, leases_path
 from hpi_core.errors import HpiError, Refused, Retry
+from hpi_core.moments import stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ class LeasedBuilds:
             raise Retry(f"HPIEngine {metadata['name']} was replaced at this moment; tell it again") from error
 
     def _stamp(self) -> str:
-        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return stamp(self._now())
 
 
 def _words(who: PodIdentity, name: str, engine: str) -> dict[str, str]:

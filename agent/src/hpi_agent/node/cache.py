@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hpi_agent.node.status import Cache
-from hpi_agent.store.collection_plan import EntryInfo
+from hpi_agent.store.collection_plan import QUARANTINE, EntryInfo
 from hpi_agent.store.directory import Store
+from hpi_agent.store.place import KINDS
 
 log: Final = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class NodeCache:
     def _stamps(self) -> tuple[int, ...]:
         """Return what changes when an entry comes or goes: the times of the folders of all kinds."""
         stamps = []
-        for kind in ("sources", "models", "converted", "engines", "plugins", "quarantine"):
+        for kind in (*KINDS, QUARANTINE):
             try:
                 stamps.append((self._store.root / kind).stat().st_mtime_ns)
             except OSError:

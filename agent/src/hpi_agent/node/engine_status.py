@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hpi_agent.exchange.reports import Asked, DecisionReport, FailureReport, to_json
-from hpi_core import reasons
+from hpi_agent.node.conditions import ready
 from hpi_core.api.base import API_VERSION
-from hpi_core.api.v1alpha1.condition import MAX_MESSAGE_CHARACTERS
 from hpi_core.api.v1alpha1.engine import MAX_VERIFIED_DRIVERS, EngineStatus
 
 Document = dict[str, Any]
@@ -52,7 +51,7 @@ def building(engine: Mapping[str, Any], node: str, now: str) -> Document:
     before = _own(engine)
     attempts = min(MAX_ATTEMPTS, int(before.get("attempts", 0)) + 1)
     chosen = "True" if before.get("chosen") else "False"
-    told = _ready(engine, chosen, "Building", f"{node} builds it", now)
+    told = ready(engine, chosen, "Building", f"{node} builds it", now)
     return _statement(engine, {**before, "conditions": [told], "attempts": attempts, "holder": node})
 
 
@@ -67,7 +66,7 @@ def decided(engine: Mapping[str, Any], node: str, report: DecisionReport, now: s
     drivers = [*report.verified_on_drivers, *before.get("verifiedOnDrivers", ())]
     status = {
         **told,
-        "conditions": [_ready(engine, "True", "Decided", quality, now)],
+        "conditions": [ready(engine, "True", "Decided", quality, now)],
         "verifiedOnDrivers": list(dict.fromkeys(drivers))[:MAX_VERIFIED_DRIVERS],
         "attempts": max(1, int(before.get("attempts", 0))),
         "holder": node,
@@ -80,7 +79,7 @@ def failed(engine: Mapping[str, Any], node: str, report: FailureReport, now: str
     before = _own(engine)
     failure = {"reason": report.reason, "message": report.message, "time": now}
     chosen = "True" if before.get("chosen") else "False"
-    told = _ready(engine, chosen, "EngineFailed", report.message or report.reason, now)
+    told = ready(engine, chosen, "EngineFailed", report.message or report.reason, now)
     return _statement(engine, {**before, "conditions": [told], "lastFailure": failure, "holder": node})
 
 
@@ -98,17 +97,4 @@ def _statement(engine: Mapping[str, Any], status: Document) -> Document:
         "kind": "HPIEngine",
         "metadata": metadata,
         "status": checked.model_dump(mode="json", by_alias=True, exclude_none=True),
-    }
-
-
-def _ready(engine: Mapping[str, Any], status: str, reason: str, message: str, now: str) -> Document:
-    conditions = (engine.get("status") or {}).get("conditions") or ()
-    same = [one for one in conditions if one["type"] == reasons.READY and one["status"] == status]
-    return {
-        "type": reasons.READY,
-        "status": status,
-        "reason": reasons.reason(reason),
-        "message": message[:MAX_MESSAGE_CHARACTERS],
-        "observedGeneration": engine["metadata"].get("generation", 1),
-        "lastTransitionTime": same[0]["lastTransitionTime"] if same else now,
     }

@@ -12,6 +12,7 @@ from hpi_agent.node.paths import events_path
 from hpi_core.api.base import GROUP
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import HpiError
+from hpi_core.moments import fine_stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Events:
             warning: Whether somebody should look.
         """
         metadata = about["metadata"]
-        moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        moment = fine_stamp(self._now())
         digits = digest_of_json([metadata["uid"], reason, note, moment]).partition(":")[2][:16]
         # Events of objects without a namespace live in `default`, where kubectl looks for them.
         namespace = metadata.get("namespace") or "default"

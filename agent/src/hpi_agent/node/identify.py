@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
 
+from hpi_agent.exchange.address import MAX_TOKEN_BYTES
 from hpi_agent.exchange.roles import PodIdentity
-from hpi_agent.node.access import MAX_TOKEN_BYTES, claims_of
+from hpi_agent.node.access import claims_of
 from hpi_agent.node.api import Api
 from hpi_core.errors import Overloaded, Refused
 from hpi_core.names import AGENT_AUDIENCE

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from hpi_core.api.base import GROUP
+from hpi_core.moments import fine_stamp, read_moment
 from hpi_core.names import RESOLUTION
 
 Document = dict[str, Any]
@@ -57,10 +58,7 @@ def read_lease(lease: Mapping[str, Any]) -> Holding:
     spec = lease.get("spec") or {}
     annotations = lease["metadata"].get("annotations") or {}
     try:
-        renewed = datetime.fromisoformat(str(spec["renewTime"]).replace("Z", "+00:00"))
-        if renewed.tzinfo is None:
-            renewed = renewed.replace(tzinfo=timezone.utc)
-        expires_at = renewed + timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0))
+        expires_at = read_moment(str(spec["renewTime"])) + timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0))
     except (KeyError, ValueError, OverflowError):
         expires_at = datetime.min.replace(tzinfo=timezone.utc)
     return Holding(
@@ -85,8 +83,8 @@ def new_lease(namespace: str, name: str, node: str, pod_uid: str, engine: str, n
         },
         "spec": {
             "holderIdentity": node,
-            "acquireTime": _micro(now),
-            "renewTime": _micro(now),
+            "acquireTime": fine_stamp(now),
+            "renewTime": fine_stamp(now),
             "leaseDurationSeconds": LEASE_SECONDS,
             "leaseTransitions": 0,
         },
@@ -101,8 +99,8 @@ def taken(lease: Mapping[str, Any], node: str, pod_uid: str, engine: str, now: d
     before = read_lease(lease)
     change = {
         "holderIdentity": node,
-        "acquireTime": _micro(now),
-        "renewTime": _micro(now),
+        "acquireTime": fine_stamp(now),
+        "renewTime": fine_stamp(now),
         "leaseDurationSeconds": LEASE_SECONDS,
         "leaseTransitions": before.transitions + (before.node != node),
     }
@@ -111,12 +109,12 @@ def taken(lease: Mapping[str, Any], node: str, pod_uid: str, engine: str, now: d
 
 def renewed(lease: Mapping[str, Any], now: datetime) -> Document:
     """Return the change by which a holder keeps a Lease."""
-    return _change(lease, {"renewTime": _micro(now), "leaseDurationSeconds": LEASE_SECONDS})
+    return _change(lease, {"renewTime": fine_stamp(now), "leaseDurationSeconds": LEASE_SECONDS})
 
 
 def released(lease: Mapping[str, Any], now: datetime) -> Document:
     """Return the change by which a holder gives a Lease back."""
-    change = {"holderIdentity": "", "renewTime": _micro(now), "leaseDurationSeconds": 1}
+    change = {"holderIdentity": "", "renewTime": fine_stamp(now), "leaseDurationSeconds": 1}
     return _change(lease, change, {POD: None, ENGINE: None})
 
 
@@ -126,7 +124,3 @@ def _change(lease: Mapping[str, Any], spec: Document, annotations: Mapping[str, 
     if annotations is not None:
         metadata["annotations"] = dict(annotations)
     return {"metadata": metadata, "spec": spec}
-
-
-def _micro(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -25,6 +25,7 @@ from hpi_agent.node.status import Cache, Sight, is_news, node_status, read_spec,
 from hpi_agent.node.watch import OwnHpiNode
 from hpi_agent.profile import Machine
 from hpi_core.errors import HpiError, Retry, Stop
+from hpi_core.moments import stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Reporter:
             cache=found.cache,
             agent_version=sources.agent_version,
         )
-        self._state(sources, hpi_node, node_status(hpi_node, sight, self._now().strftime("%Y-%m-%dT%H:%M:%SZ")))
+        self._state(sources, hpi_node, node_status(hpi_node, sight, stamp(self._now())))
         sources.reports.recorded(results)
         waits = [next_look, LOOK_SECONDS, silent_seconds, sources.builds.next_end_seconds()]
         waits += [YOUNG_SECONDS - age] if age < YOUNG_SECONDS else []

@@ -19,6 +19,7 @@ from hpi_agent.node.self_tests import Result, check_reporter, result_of
 from hpi_agent.node.status import read_spec
 from hpi_agent.node.workloads import Told, Workloads
 from hpi_core.errors import HpiError, Refused, Retry
+from hpi_core.moments import stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -113,8 +114,7 @@ class PodReports:
             check_reporter(who, report, read_spec(hpi_node), self._operator_namespace)
         except Refused as error:
             raise NotYours(str(error)) from error
-        stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        result = result_of(report, stamp)
+        result = result_of(report, stamp(self._now()))
         words = {"runtime": report.runtime, "passed": report.passed, "cause": result.message}
         log.log(logging.INFO if report.passed else logging.WARNING, "a self-test has ended", extra=words)
         with self._on_record:

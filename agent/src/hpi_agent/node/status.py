@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from hpi_agent.node.conditions import ready
 from hpi_agent.node.self_tests import FAILED, PASSED, Result, runtime_rows
 from hpi_agent.node.workloads import Told, summed_up
-from hpi_core import reasons
 from hpi_core.api.base import API_VERSION
-from hpi_core.api.v1alpha1.condition import MAX_MESSAGE_CHARACTERS
 from hpi_core.api.v1alpha1.node import MAX_WORKLOADS, Hardware, NodeSpec, NodeStatus
 from hpi_core.errors import Refused, Stop
 
@@ -88,7 +87,7 @@ def node_status(hpi_node: Mapping[str, Any], sight: Sight, now: str) -> Document
         workloads, omitted = _with_inherited(workloads, omitted, sight.inherited)
     status = {
         "observedGeneration": generation,
-        "conditions": [_ready(spec, runtimes, generation, before, sight, now)],
+        "conditions": [_ready(hpi_node, spec, runtimes, sight, now)],
         "hardware": _plain(sight.hardware),
         "runtimes": runtimes,
         "workloads": workloads,
@@ -155,12 +154,7 @@ def _cache(cache: Cache) -> Document:
 
 
 def _ready(
-    spec: NodeSpec,
-    runtimes: Sequence[Mapping[str, Any]],
-    generation: int,
-    before: Mapping[str, Any],
-    sight: Sight,
-    now: str,
+    hpi_node: Mapping[str, Any], spec: NodeSpec, runtimes: Sequence[Mapping[str, Any]], sight: Sight, now: str
 ) -> Document:
     states = {one["name"]: one["selfTest"] for one in runtimes}
     failed = [f"{name}: {one.get('message', '')}" for name, one in states.items() if one.get("state") == FAILED]
@@ -175,19 +169,7 @@ def _ready(
         status, reason, message = "False", "SelfTestRunning", f"no self-test has told yet of {', '.join(waiting)}"
     else:
         status, reason, message = "True", "SelfTestPassed", "every wanted runtime passed its self-test"
-    same = [
-        one["lastTransitionTime"]
-        for one in before.get("conditions") or ()
-        if one.get("type") == reasons.READY and one.get("status") == status
-    ]
-    return {
-        "type": reasons.READY,
-        "status": status,
-        "reason": reasons.reason(reason),
-        "message": message[:MAX_MESSAGE_CHARACTERS],
-        "observedGeneration": generation,
-        "lastTransitionTime": same[0] if same else now,
-    }
+    return ready(hpi_node, status, reason, message, now)
 
 
 def _problems(error: ValidationError) -> str:

@@ -100,6 +100,11 @@ class Decision:
         """The outcome that serves, or None when every candidate failed."""
         return next((outcome for outcome in self.outcomes if outcome.verdict == "Chosen"), None)
 
+    @property
+    def is_shareable(self) -> bool:
+        """Whether others may use it: it chose something, and nobody has to choose again."""
+        return self.provisional is None and self.chosen is not None
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, which `read_decision` reads."""
         return {

@@ -27,8 +27,8 @@ from hpi_agent.exchange.reports import MAX_WORKLOAD_ENGINES, WorkloadReport
 from hpi_agent.serve.engine_active import engine_active
 from hpi_agent.store.directory import Store
 from hpi_core.errors import HpiError, Refused, Retry
-
-REVISION: Final = "HPI_REVISION"
+from hpi_core.moments import stamp
+from hpi_core.names import ENV_AGENT, ENV_REVISION
 
 REPORT_SECONDS: Final = 60.0
 """The agent forgets a pod that it has not heard of for three times as long."""
@@ -71,9 +71,9 @@ class Reporting:
         address = AgentAddress.read(environment)
         if address is None:
             return None
-        revision = environment.get(REVISION, "")
+        revision = environment.get(ENV_REVISION, "")
         if not revision:
-            raise Refused(f"$HPI_AGENT is set and ${REVISION} is not; name the revision of the pipeline")
+            raise Refused(f"${ENV_AGENT} is set and ${ENV_REVISION} is not; name the revision of the pipeline")
         return cls(address, pipeline, revision, store, takes)
 
 
@@ -239,7 +239,7 @@ class Reporter:
         self.state, self.message = state, message
         if not is_news:
             return
-        self.since = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.since = stamp(datetime.now(timezone.utc))
         level = logging.INFO if state == "Answers" else logging.WARNING
         log.log(level, "the agent %s: %s %s", self.reporting.address, state, message)
         self.changed(self.describe())

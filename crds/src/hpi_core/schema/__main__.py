@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpi_core.api.definition import Kind
 from hpi_core.api.v1alpha1.kinds import KINDS
-from hpi_core.schema.custom_resource import file_name, file_text
+from hpi_core.schema.custom_resource import file_name, file_text, stream_text
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     kinds = [kind for kind in KINDS if chosen.kind in (None, kind.name)]
     if chosen.output is None:
-        sys.stdout.write("---\n".join(file_text(kind) for kind in kinds))
+        sys.stdout.write(stream_text(kinds))
     else:
         for kind in kinds:
             _write(kind, chosen.output)

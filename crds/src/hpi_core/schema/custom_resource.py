@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import yaml
@@ -129,3 +130,8 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+
+
+def stream_text(kinds: Iterable[Kind]) -> str:
+    """Return the definitions of several kinds as one stream of YAML."""
+    return "---\n".join(file_text(kind) for kind in kinds)

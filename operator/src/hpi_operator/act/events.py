@@ -13,6 +13,7 @@ from typing import Final
 
 from hpi_core.digest import digest_of_json
 from hpi_core.errors import HpiError
+from hpi_core.moments import fine_stamp
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.errors import Conflict, NotLeading
 from hpi_operator.plan.intent import Event, ObjectKey
@@ -63,7 +64,7 @@ class Recorder:
         """Tell an event; return False where the same was told a short while ago, or it cannot be told."""
         if not self._is_news(subject, event):
             return False
-        moment = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        moment = fine_stamp(self._now())
         name = digest_of_json([subject.uid, event.reason, event.message, moment]).partition(":")[2][:16]
         regarding = {
             "apiVersion": subject.key.api_version,

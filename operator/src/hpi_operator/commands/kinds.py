@@ -10,7 +10,7 @@ from typing import Final
 from hpi_core.api.definition import Kind
 from hpi_core.api.v1alpha1.kinds import KINDS
 from hpi_core.errors import Stop
-from hpi_core.schema.custom_resource import custom_resource_definition, file_text
+from hpi_core.schema.custom_resource import custom_resource_definition, stream_text
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.bucket import Bucket
 from hpi_operator.kube.resources import CUSTOM_RESOURCES
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         Stop: It does not serve one in time.
     """
     if not arguments.apply:
-        sys.stdout.write("---\n".join(file_text(kind) for kind in KINDS))
+        sys.stdout.write(stream_text(KINDS))
         return 0
     api = Api.connect(Bucket(50.0, 100), kubeconfig=arguments.kubeconfig)
     for kind in KINDS:

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hpi_core.errors import Refused
-from hpi_operator.install.installation import AGENT_IMAGE, AGENT_NAMESPACE, CACHE_PATH, NAMESPACE, Installation
+from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE
+from hpi_operator.install.installation import AGENT_IMAGE, CACHE_PATH, Installation
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.text import yaml_text
 
@@ -29,7 +30,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--agent-image", default=f"{AGENT_IMAGE}:{version('hpi')}", help="of the node agents; default: %(default)s"
     )
-    parser.add_argument("--namespace", default=NAMESPACE, metavar="NS", help="of the operator; default: %(default)s")
+    parser.add_argument(
+        "--namespace", default=OPERATOR_NAMESPACE, metavar="NS", help="of the operator; default: %(default)s"
+    )
     parser.add_argument(
         "--agent-namespace", default=AGENT_NAMESPACE, metavar="NS", help="of the node agents; default: %(default)s"
     )

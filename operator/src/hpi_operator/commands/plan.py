@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
+from hpi_core.names import OPERATOR_NAMESPACE
 from hpi_operator.commands.described import Described, read_files
 from hpi_operator.commands.plan_text import plan_text, why
 from hpi_operator.commands.supposed import supposed
@@ -95,7 +96,7 @@ def _planned(
         supply=cluster.supply,
         runtimes=cluster.runtimes,
         now=_now(),
-        settings=Settings(namespace="hpi-system"),
+        settings=Settings(namespace=OPERATOR_NAMESPACE),
         references=references,
         apis=frozenset({HTTP_ROUTE} if has_routes else ()),
     )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from hpi_core.names import AGENT_PORT, OPERATOR_NAMESPACE
 from hpi_operator.commands.process import Operator
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.bucket import Bucket
@@ -34,7 +35,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Reconcile HPIPipelines into workloads, nodes into HPINodes. Of several that run, one acts.",
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="$KUBECONFIG where not given, else the pod's own rights")
-    parser.add_argument("--namespace", default=os.environ.get("HPI_NAMESPACE", "hpi-system"), help="the operator's own")
+    parser.add_argument(
+        "--namespace", default=os.environ.get("HPI_NAMESPACE", OPERATOR_NAMESPACE), help="the operator's own"
+    )
     parser.add_argument("--writes-per-second", type=_positive(float), default=50.0, metavar="N")
     parser.add_argument("--write-burst", type=_positive(int), default=100, metavar="N")
     parser.add_argument("--workers", type=_positive(int), default=8, metavar="N")
@@ -47,7 +50,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--health-host", default="127.0.0.1", metavar="HOST")
     parser.add_argument("--health-port", type=_at_least(0), default=8081, metavar="N", help="0: any free port")
-    parser.add_argument("--agent-port", type=_positive(int), default=8470, metavar="N")
+    parser.add_argument("--agent-port", type=_positive(int), default=AGENT_PORT, metavar="N")
     parser.add_argument("--image-pull-policy", choices=("IfNotPresent", "Always", "Never"), default="IfNotPresent")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.set_defaults(run=run)

@@ -14,7 +14,7 @@ from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline, RuntimeChoice
 from hpi_core.api.v1alpha1.placement import Accelerator
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
-from hpi_core.names import USABLE, node_runtime_label
+from hpi_core.names import OPERATOR_NAMESPACE, USABLE, node_runtime_label
 from hpi_operator.commands.described import Described
 from hpi_operator.observe.projections import moment
 from hpi_operator.observe.supply import group_nodes
@@ -109,7 +109,7 @@ def _labelled(
         self_tests=(),
         wanted_engines=(),
         now=datetime.now(timezone.utc),
-        settings=Settings(namespace="hpi-system"),
+        settings=Settings(namespace=OPERATOR_NAMESPACE),
         # What others have labelled is left as it is.
         complete=False,
     )

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from hpi_core.names import NAME
-from hpi_operator.install.installation import COMPONENT, Installation, labels, metadata
-from hpi_operator.install.traffic import AGENT_PORT, deny_everything
-from hpi_operator.install.workload import USER
+from hpi_core.names import AGENT_PORT
+from hpi_operator.install.installation import Installation, labels, metadata, selector
+from hpi_operator.install.traffic import deny_everything
 from hpi_operator.plan.accelerators import ClassData, ClassName
 from hpi_operator.plan.intent import Manifest
+from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, USER, pod_security
 
 AGENT: Final = "agent"
 HOST_ROOT: Final = "/host"
@@ -49,14 +49,13 @@ def tolerations(classes: Iterable[ClassData]) -> list[dict[str, Any]]:
 
 def daemon_set(installation: Installation, tolerated: Iterable[Mapping[str, Any]]) -> Manifest:
     """Return the DaemonSet; host paths are all that Pod Security `restricted` would refuse of its main container."""
-    selected = {key: value for key, value in labels(AGENT).items() if key in (NAME, COMPONENT)}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": metadata("hpi-agent", AGENT, installation.agent_namespace),
         "spec": {
             "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": selected},
+            "selector": {"matchLabels": selector(AGENT)},
             # Two agents cannot hold one port of a node, so none starts before its predecessor has gone.
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": MAX_UNAVAILABLE}},
             "template": {"metadata": {"labels": labels(AGENT)}, "spec": _pod_spec(installation, tolerated)},
@@ -73,12 +72,7 @@ def _pod_spec(installation: Installation, tolerated: Iterable[Mapping[str, Any]]
         "hostNetwork": True,
         "dnsPolicy": "ClusterFirstWithHostNet",
         "terminationGracePeriodSeconds": EXIT_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(group=False),
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [dict(one) for one in tolerated],
         "initContainers": [_owner_of_cache(installation)],
@@ -133,11 +127,7 @@ def _container(installation: Installation) -> dict[str, Any]:
         # hostPort is what the scheduler compares; in the network of the node it must be the same.
         "ports": [{"name": PORT_NAME, "containerPort": AGENT_PORT, "hostPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "10m", "memory": MEMORY_REQUEST}, "limits": {"memory": MEMORY_LIMIT}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(CONTAINER_SECURITY),
         "startupProbe": {"httpGet": dict(probe), "periodSeconds": 2, "failureThreshold": 30},
         "livenessProbe": {"httpGet": dict(probe), "periodSeconds": 20, "timeoutSeconds": 5, "failureThreshold": 3},
         "readinessProbe": {"httpGet": dict(probe), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},

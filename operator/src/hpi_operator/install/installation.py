@@ -9,10 +9,8 @@ from typing import Any, Final
 from hpi_core.api.base import DNS_LABEL
 from hpi_core.api.v1alpha1.node_pool import PoolCache
 from hpi_core.errors import Refused
-from hpi_core.names import INSTANCE, NAME
+from hpi_core.names import AGENT_NAMESPACE, INSTANCE, NAME, OPERATOR_NAMESPACE
 
-NAMESPACE: Final = "hpi-system"
-AGENT_NAMESPACE: Final = "hpi-agents"
 AGENT_IMAGE: Final = "hpi-agent"
 CACHE_PATH: Final[str] = PoolCache().host_path
 
@@ -56,7 +54,7 @@ class Installation:
 
     image: str
     """The operator's image."""
-    namespace: str = NAMESPACE
+    namespace: str = OPERATOR_NAMESPACE
     """Of the operator and of self-test pods; Pod Security `restricted` holds there."""
     agent_namespace: str = AGENT_NAMESPACE
     """Of the node agents, which need host paths."""
@@ -94,6 +92,11 @@ class Installation:
 def labels(component: str) -> dict[str, str]:
     """Return the labels of everything that belongs to one component of the installation."""
     return {NAME: f"hpi-{component}", INSTANCE: "hpi", PART_OF: "hpi", COMPONENT: component}
+
+
+def selector(component: str) -> dict[str, str]:
+    """Return the labels that tell the pods of one component from all others; they never change."""
+    return {key: value for key, value in labels(component).items() if key in (NAME, COMPONENT)}
 
 
 def metadata(name: str, component: str, namespace: str | None = None) -> dict[str, Any]:

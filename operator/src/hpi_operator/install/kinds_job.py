@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hpi_core.names import NAME
 from hpi_operator.install.installation import (
-    COMPONENT,
     RBAC,
     RBAC_VERSION,
     Account,
     Installation,
     labels,
     metadata,
+    selector,
 )
 from hpi_operator.install.rules import rules_of
 from hpi_operator.install.traffic import NETWORKING, to_api_server
-from hpi_operator.install.workload import USER
 from hpi_operator.kube.resources import CUSTOM_RESOURCES, OWN
 from hpi_operator.kube.rights import Right, right
 from hpi_operator.plan.intent import Manifest
+from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, pod_security
 
 KINDS: Final = "kinds"
 JOB: Final = "hpi-kinds"
@@ -63,7 +62,7 @@ def kinds_job(installation: Installation) -> tuple[Manifest, ...]:
             "kind": "NetworkPolicy",
             "metadata": placed,
             "spec": {
-                "podSelector": {"matchLabels": _selected()},
+                "podSelector": {"matchLabels": selector(KINDS)},
                 "policyTypes": ["Ingress", "Egress"],
                 "egress": to_api_server(),
             },
@@ -81,22 +80,13 @@ def kinds_job(installation: Installation) -> tuple[Manifest, ...]:
     )
 
 
-def _selected() -> dict[str, str]:
-    return {key: value for key, value in labels(KINDS).items() if key in (NAME, COMPONENT)}
-
-
 def _pod_spec(installation: Installation) -> dict[str, Any]:
     return {
         "serviceAccountName": JOB,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(group=False),
         "containers": [
             {
                 "name": KINDS,
@@ -104,11 +94,7 @@ def _pod_spec(installation: Installation) -> dict[str, Any]:
                 "command": ["hpi-operator"],
                 "args": ["kinds", "--apply"],
                 "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": dict(CONTAINER_SECURITY),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             }
         ],

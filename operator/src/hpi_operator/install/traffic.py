@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hpi_core.names import PART, SELF_TEST
+from hpi_core.names import AGENT_PORT, PART, SELF_TEST
 from hpi_operator.install.installation import Installation, metadata
 from hpi_operator.plan.intent import Manifest
-from hpi_operator.plan.observed import Settings
 
 NETWORKING: Final = "networking.k8s.io/v1"
 
 API_SERVER_PORTS: Final = (443, 6443)
 """Where API servers listen, behind their Service and at the addresses that it leads to."""
 DNS_PORT: Final = 53
-AGENT_PORT: Final[int] = Settings.agent_port
-"""Where a node's agent listens, on the node's own address."""
 
 
 def deny_everything(namespace: str, component: str) -> Manifest:

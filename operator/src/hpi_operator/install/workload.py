@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hpi_core.names import NAME
-from hpi_operator.install.installation import COMPONENT, Installation, labels, metadata
+from hpi_operator.install.installation import Installation, labels, metadata, selector
 from hpi_operator.install.traffic import deny_everything, self_test_policy, to_api_server
 from hpi_operator.plan.intent import Manifest
+from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, pod_security
 
 REPLICAS: Final = 2
 HEALTH: Final = "health"
 HEALTH_PORT: Final = 8081
-USER: Final = 10001
-"""User and group of the process; the image has it."""
-
 MEMORY_REQUEST: Final = "128Mi"
 MEMORY_LIMIT: Final = "512Mi"
 """300 pipelines take less than 300 MB. Processors have no limit: one that is throttled loses the election."""
@@ -37,11 +34,6 @@ def workload(installation: Installation) -> tuple[Manifest, ...]:
     )
 
 
-def selector() -> dict[str, str]:
-    """Return the labels that tell the operator's pods from all others; they never change."""
-    return {key: value for key, value in labels("operator").items() if key in (NAME, COMPONENT)}
-
-
 def deployment(installation: Installation) -> Manifest:
     """Return the Deployment. Pod Security `restricted` holds for its pods."""
     return {
@@ -51,7 +43,7 @@ def deployment(installation: Installation) -> Manifest:
         "spec": {
             "replicas": REPLICAS,
             "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": selector()},
+            "selector": {"matchLabels": selector("operator")},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {"metadata": {"labels": labels("operator")}, "spec": _pod_spec(installation)},
         },
@@ -64,7 +56,7 @@ def disruption_budget(installation: Installation) -> Manifest:
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata("hpi-operator", "operator", installation.namespace),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector()}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector("operator")}},
     }
 
 
@@ -76,7 +68,7 @@ def metrics_service(installation: Installation) -> Manifest:
         "metadata": metadata("hpi-operator", "operator", installation.namespace),
         "spec": {
             "clusterIP": "None",
-            "selector": selector(),
+            "selector": selector("operator"),
             "ports": [{"name": HEALTH, "port": HEALTH_PORT, "targetPort": HEALTH, "protocol": "TCP"}],
         },
     }
@@ -92,7 +84,7 @@ def network_policy(installation: Installation) -> Manifest:
         "kind": "NetworkPolicy",
         "metadata": metadata("hpi-operator", "operator", installation.namespace),
         "spec": {
-            "podSelector": {"matchLabels": selector()},
+            "podSelector": {"matchLabels": selector("operator")},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
                 {
@@ -111,20 +103,14 @@ def _pod_spec(installation: Installation) -> dict[str, Any]:
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": EXIT_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
                 "topologyKey": key,
                 # A cluster of one node has both there.
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": selector()},
+                "labelSelector": {"matchLabels": selector("operator")},
                 "matchLabelKeys": ["pod-template-hash"],
             }
             for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
@@ -148,11 +134,7 @@ def _container(installation: Installation) -> dict[str, Any]:
         ],
         "ports": [{"name": HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": MEMORY_REQUEST}, "limits": {"memory": MEMORY_LIMIT}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(CONTAINER_SECURITY),
         # Live: passes end and the cluster is heard of. Ready: it would act if it led.
         "startupProbe": {"httpGet": {"path": "/readyz", "port": HEALTH}, "periodSeconds": 2, "failureThreshold": 30},
         "livenessProbe": {

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from hpi_core.errors import HpiError
+from hpi_core.moments import fine_stamp
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.errors import Conflict
 from hpi_operator.kube.resources import LEASES
@@ -205,7 +206,7 @@ class Election:
 
     def _claim(self, spec: Manifest) -> dict[str, Any]:
         is_new = spec.get("holderIdentity") != self._identity
-        stamp = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        stamp = fine_stamp(self._now())
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": self._pace.lease_seconds,

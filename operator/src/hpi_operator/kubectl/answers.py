@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hpi_core.errors import Refused
@@ -106,13 +106,7 @@ def why(reader: Reader, question: Question) -> Answer:
     else:
         pipeline = find_pipeline(reader, question.scope, name)
         sight = around_trouble(reader, pipeline, question.scope)
-        place = Place(
-            namespace=namespace_of(pipeline),
-            name=name_of(pipeline),
-            operator=question.place.operator,
-            agents=question.place.agents,
-            kubectl=question.place.kubectl,
-        )
+        place = replace(question.place, namespace=namespace_of(pipeline), name=name_of(pipeline))
         report = pipeline_causes(pipeline, sight, place)
     lines: Iterator[str] = causes_text(safe(report), question.style, sight.now)
     return Answer(report, tuple(lines), report.ready.status == "True")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE
+
 EPILOG: Final = """exit codes:
   0  answered, and what was asked about is ready
   1  answered, and it is not ready (status NAME, why)
@@ -70,12 +72,15 @@ def _common() -> argparse.ArgumentParser:
     place.add_argument("--context", metavar="NAME", help="of the kubeconfig; default: its current one")
     place.add_argument(
         "--operator-namespace",
-        default="hpi-system",
+        default=OPERATOR_NAMESPACE,
         metavar="NS",
         help="where the operator lives; default: %(default)s",
     )
     place.add_argument(
-        "--agent-namespace", default="hpi-agents", metavar="NS", help="where the node agents live; default: %(default)s"
+        "--agent-namespace",
+        default=AGENT_NAMESPACE,
+        metavar="NS",
+        help="where the node agents live; default: %(default)s",
     )
     how = common.add_argument_group("how it is shown")
     how.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: %(default)s")

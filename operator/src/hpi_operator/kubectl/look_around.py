@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from hpi_core.errors import Refused
-from hpi_core.names import PART, PIPELINE, RESOLUTION
+from hpi_core.names import OPERATOR_NAMESPACE, PART, PIPELINE, RESOLUTION
 from hpi_operator.kube.resources import (
     DEPLOYMENTS,
     ENGINES,
@@ -48,7 +48,7 @@ class Scope:
     """The namespace that was named, or that of the context."""
     everywhere: bool = False
     """Whether every namespace is meant."""
-    operator: str = "hpi-system"
+    operator: str = OPERATOR_NAMESPACE
     """Namespace of the operator."""
 
     @property
@@ -125,12 +125,9 @@ def around_trouble(reader: Reader, pipeline: Document, scope: Scope) -> Sight:
         fields = f"involvedObject.uid={uid},type=Warning"
         events[uid] = sorted(reader.some(CORE_EVENTS, namespace_of(pipeline), fields=fields), key=_date)
     lease = reader.find(LEASES, LEASE, scope.operator) if is_behind(pipeline) else None
-    return Sight(
+    return replace(
+        seen,
         now=now(),
-        pipeline=pipeline,
-        pods=seen.pods,
-        deployments=seen.deployments,
-        engines=seen.engines,
         hpi_nodes=hpi_nodes,
         runtimes=runtimes,
         events=events,

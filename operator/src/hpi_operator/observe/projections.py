@@ -11,6 +11,7 @@ from hpi_core.api.v1alpha1.engine import HPIEngine
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
+from hpi_core.moments import read_moment
 from hpi_core.names import CLASS, PIPELINE, REVISION, TRACK
 from hpi_operator.observe.reading import read
 from hpi_operator.plan.intent import Manifest
@@ -36,7 +37,7 @@ class Kept:
 
 def moment(written: str | None) -> datetime:
     """Return a moment that Kubernetes wrote."""
-    return datetime.fromisoformat((written or "1970-01-01T00:00:00Z").replace("Z", "+00:00"))
+    return read_moment(written or "1970-01-01T00:00:00Z")
 
 
 def child(manifest: Manifest) -> Manifest:

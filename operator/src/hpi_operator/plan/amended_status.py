@@ -8,7 +8,8 @@ from typing import Any
 
 from hpi_core import reasons
 from hpi_core.api.v1alpha1.condition import MAX_MESSAGE_CHARACTERS
-from hpi_operator.plan.conditions import Observation, observation, shortened, stamp
+from hpi_core.moments import stamp
+from hpi_operator.plan.conditions import Observation, observation, shortened
 from hpi_operator.plan.intent import Manifest
 
 

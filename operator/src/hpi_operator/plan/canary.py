@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from hpi_core.api.v1alpha1.pipeline_status import CanaryStatus
-from hpi_operator.plan.conditions import stamp
+from hpi_core.moments import read_moment, stamp
 from hpi_operator.plan.intent import Event
 from hpi_operator.plan.observed import PodView
 from hpi_operator.plan.present import Present, of_track
@@ -37,7 +37,7 @@ def go_on_with_canary(observed: RolloutObserved, active: Revision) -> RolloutDec
     # The soak begins when the last pod of the step has answered.
     answered = [pod.ready_at for pod in _ready(observed) if pod.ready_at is not None]
     soak = timedelta(seconds=rollout.steps[status.step - 1].soak_seconds)
-    remaining = (max([_moment(status.since), *answered]) + soak - observed.now).total_seconds()
+    remaining = (max([read_moment(status.since), *answered]) + soak - observed.now).total_seconds()
     if remaining > 0:
         return replace(_held(observed, active, canary), events=events, look_again_seconds=remaining)
     following = _step(status.step + 1, observed)
@@ -162,7 +162,3 @@ def _ready(observed: RolloutObserved) -> list[PodView]:
 
 def _told(revision: Revision, status: CanaryStatus) -> Event:
     return Event("CanaryStep", f"revision {revision.name} gets {status.weight_percent} % of the requests")
-
-
-def _moment(written: str) -> datetime:
-    return datetime.fromisoformat(written.replace("Z", "+00:00"))

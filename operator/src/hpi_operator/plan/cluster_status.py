@@ -8,7 +8,8 @@ from typing import Any, Final
 from hpi_core import reasons
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import MAX_EXAMPLES, HPINodePool
-from hpi_operator.plan.conditions import Observation, merged, observation, readiness, shortened, stamp
+from hpi_core.moments import stamp
+from hpi_operator.plan.conditions import Observation, merged, observation, readiness, shortened
 from hpi_operator.plan.intent import Event, Plan
 from hpi_operator.plan.membership import pools_of, selects
 from hpi_operator.plan.observed import NodeView, ObservedPool, ObservedRuntime

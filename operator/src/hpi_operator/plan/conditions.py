@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from hpi_core import reasons
 from hpi_core.api.v1alpha1.condition import MAX_MESSAGE_CHARACTERS, Condition
+from hpi_core.moments import stamp
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -58,11 +59,6 @@ def _dated(before: Condition | None, new: Observation, generation: int, now: dat
         "observedGeneration": generation,
         "lastTransitionTime": stamp(now) if changed or before is None else before.last_transition_time,
     }
-
-
-def stamp(moment: datetime) -> str:
-    """Return a moment as Kubernetes writes it, in whole seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def shortened(text: str, characters: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpi_core import reasons
 from hpi_core.api.v1alpha1.engine import HPIEngine
+from hpi_core.moments import read_moment
 from hpi_operator.plan.conditions import merged, observation
 from hpi_operator.plan.intent import Deletion, Manifest, ObjectKey
 from hpi_operator.plan.observed import ObservedEngines
@@ -56,6 +57,6 @@ def _remaining_seconds(engine: HPIEngine, observed: ObservedEngines) -> float:
     told = next((one for one in conditions if one.type == reasons.WANTED and one.status == "False"), None)
     since = observed.now
     if told is not None:
-        since = datetime.fromisoformat(told.last_transition_time.replace("Z", "+00:00"))
+        since = read_moment(told.last_transition_time)
     retention = timedelta(seconds=observed.settings.engine_retention_seconds)
     return (since + retention - observed.now).total_seconds()

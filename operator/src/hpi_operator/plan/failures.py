@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from hpi_core.api.v1alpha1.rollout import Rollout
-from hpi_operator.plan.conditions import shortened, stamp
+from hpi_core.moments import stamp
+from hpi_operator.plan.conditions import shortened
 from hpi_operator.plan.observed import PodView
 from hpi_operator.plan.present import PROGRESS_DEADLINE, Present
 from hpi_operator.plan.revisions import Failure

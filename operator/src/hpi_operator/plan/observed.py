@@ -16,6 +16,7 @@ from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.api.v1alpha1.pipeline_status import ActiveCount
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
+from hpi_core.names import AGENT_PORT
 from hpi_operator.plan.intent import Manifest, ObjectKey, Refusal
 
 MAX_EXAMPLES = 5
@@ -102,7 +103,7 @@ class Settings:
 
     namespace: str
     """Namespace of the operator."""
-    agent_port: int = 8470
+    agent_port: int = AGENT_PORT
     """Port of the node agent's endpoint on every node."""
     spill_after_seconds: int = 60
     engine_retention_seconds: int = 86_400

@@ -8,9 +8,10 @@ from typing import Any, Final
 from hpi_core import reasons
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.api.v1alpha1.pipeline_status import MAX_EXAMPLES, PipelineStatus
+from hpi_core.moments import stamp
 from hpi_core.names import CLASS, PIPELINE, TRACK
 from hpi_operator.plan.accelerators import CLASSES
-from hpi_operator.plan.conditions import Observation, merged, readiness, shortened, stamp
+from hpi_operator.plan.conditions import Observation, merged, readiness, shortened
 from hpi_operator.plan.findings import Findings
 from hpi_operator.plan.intent import Event, Plan
 from hpi_operator.plan.model_status import engine_counts, model_statuses

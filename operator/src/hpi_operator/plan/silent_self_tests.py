@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
+from hpi_core.moments import read_moment
 from hpi_operator.plan.intent import Deletion, Event, Manifest, key_of
 from hpi_operator.plan.observed import ObservedNode
 from hpi_operator.plan.self_tests import DECIDED, ENDED, is_own, result_of, self_test_name
@@ -76,7 +77,7 @@ def _ended_at(test: Manifest, now: datetime) -> datetime:
     ]
     # A pod that never started has no container that ended.
     ended += [one.get("lastTransitionTime") for one in status.get("conditions") or ()]
-    moments = [datetime.fromisoformat(one.replace("Z", "+00:00")) for one in ended if one]
+    moments = [read_moment(one) for one in ended if one]
     return max(moments, default=now)
 
 

@@ -18,9 +18,10 @@ from hpi_operator.install.installation import Installation
 from hpi_operator.install.kinds_job import kinds_job
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.policy import sentence
-from hpi_operator.install.workload import HEALTH_PORT, USER, network_policy
+from hpi_operator.install.workload import HEALTH_PORT, network_policy
 from hpi_operator.plan.accelerators import read_classes
 from hpi_operator.plan.observed import Settings
+from hpi_operator.plan.workload.pod import USER
 
 INSTALLATION = Installation("registry.example/hpi-operator:1")
 ALL = [manifest for part in PARTS.values() for manifest in part(INSTALLATION)]

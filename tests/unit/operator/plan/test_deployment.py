@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from hpi_core.names import AGENT_AUDIENCE
-from hpi_operator.plan.intent import Manifest
-from hpi_operator.plan.observed import ObservedPipeline
-from hpi_operator.plan.pipeline import plan_pipeline
 from hpi_operator.plan.workload.deployment import max_surge
-from support.observed import CLASSES, UID, a_digest, a_node_group, a_pipeline, observed, on
-
-GATEWAY = "gateway.networking.k8s.io/v1 HTTPRoute"
-
-
-def the(kind: str, seen: ObservedPipeline | None = None, name: str | None = None, **spec: Any) -> Manifest:
-    """Return the one object of a kind that a pipeline is made of, on a node that has one of everything."""
-    supply = [a_node_group(gpus=1), a_node_group("a", npus=1), a_node_group("m", mig={"1g.5gb": 7}), a_node_group("c")]
-    looked_at = seen or observed(a_pipeline(**spec), supply=supply, apis=frozenset({GATEWAY}))
-    found = [
-        one
-        for one in plan_pipeline(looked_at, CLASSES).apply
-        if one["kind"] == kind and name in (None, one["metadata"]["name"])
-    ]
-    assert len(found) == 1, [one["metadata"]["name"] for one in found]
-    return found[0]
+from support.observed import UID, a_digest, a_node_group, a_pipeline, observed, on
+from support.planned_objects import the
 
 
 def test_a_deployment_in_full() -> None:

@@ -9,12 +9,10 @@ import pytest
 
 from hpi_core.api.v1alpha1.engine import HPIEngine
 from hpi_core.api.v1alpha1.node import NodeSpec
-from hpi_operator.plan.intent import Plan
-from hpi_operator.plan.node import plan_node, wanted_runtimes
+from hpi_operator.plan.node import wanted_runtimes
 from hpi_operator.plan.observed import ObservedNode
 from support.kinds import manifest
-from support.manifests import Document
-from support.nodes import PlayedNode, a_node
+from support.nodes import a_node
 from support.observed import (
     CLASSES,
     CPU_RUNTIME,
@@ -27,31 +25,14 @@ from support.observed import (
     an_observed_node,
     uid_of,
 )
+from support.planned_nodes import plan, self_tests_in, told
 
 CPU_LABEL = f"runtime.hpi.paddlex.io/{CPU_RUNTIME}"
-
-
-def plan(seen: ObservedNode) -> Plan:
-    """Return the plan."""
-    return plan_node(seen, CLASSES)
 
 
 def wanted(seen: ObservedNode) -> list[str]:
     """Return the runtimes that a node shall have, in their order."""
     return [one.metadata.name for one in wanted_runtimes(seen, CLASSES)]
-
-
-def self_tests_in(planned: Plan) -> list[Document]:
-    """Return the self-test pods that a plan makes."""
-    return [dict(one) for one in planned.apply if one["kind"] == "Pod"]
-
-
-def told(node: PlayedNode, runtime: str = CPU_RUNTIME, state: str | None = "Passed", letter: str = "a") -> Any:
-    """Return the HPINode of a node whose agent has told of a self-test."""
-    one: Document = {"name": runtime, "lockDigest": a_digest(letter), "state": "Installed"}
-    if state is not None:
-        one["selfTest"] = {"state": state}
-    return an_hpi_node(node, status={"runtimes": [one]})
 
 
 def test_an_hpi_node_in_full() -> None:

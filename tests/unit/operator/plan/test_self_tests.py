@@ -9,40 +9,20 @@ from typing import Any
 import pytest
 
 from hpi_operator.plan.intent import Plan
-from hpi_operator.plan.node import plan_node, self_test_name
-from hpi_operator.plan.observed import ObservedNode
+from hpi_operator.plan.node import self_test_name
 from support.manifests import Document
-from support.nodes import PlayedNode, a_node
+from support.nodes import a_node
 from support.observed import (
-    CLASSES,
     CPU_RUNTIME,
     GPU_RUNTIME,
     NOW,
     a_digest,
     a_pool,
     a_runtime,
-    an_hpi_node,
     an_observed_node,
     uid_of,
 )
-
-
-def plan(seen: ObservedNode) -> Plan:
-    """Return the plan."""
-    return plan_node(seen, CLASSES)
-
-
-def self_tests_in(planned: Plan) -> list[Document]:
-    """Return the self-test pods that a plan makes."""
-    return [dict(one) for one in planned.apply if one["kind"] == "Pod"]
-
-
-def told(node: PlayedNode, runtime: str = CPU_RUNTIME, state: str | None = "Passed", letter: str = "a") -> Any:
-    """Return the HPINode of a node whose agent has told of a self-test."""
-    one: Document = {"name": runtime, "lockDigest": a_digest(letter), "state": "Installed"}
-    if state is not None:
-        one["selfTest"] = {"state": state}
-    return an_hpi_node(node, status={"runtimes": [one]})
+from support.planned_nodes import plan, self_tests_in, told
 
 
 def live(planned: Plan, **status: Any) -> Document:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hpi_core.names import PART, PIPELINE
+from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE, PART, PIPELINE
 
 _WORD: Final = re.compile(r"(?<![A-Za-z])(NAMESPACE|NAME|NODE|OPERATOR|AGENTS)(?![A-Za-z])")
 _OWN: Final = f"-n NAMESPACE -l {PIPELINE}=NAME"
@@ -72,9 +72,9 @@ class Place:
     """Of the pipeline."""
     node: str = ""
     """Of the node; empty: every one."""
-    operator: str = "hpi-system"
+    operator: str = OPERATOR_NAMESPACE
     """Namespace of the operator."""
-    agents: str = "hpi-agents"
+    agents: str = AGENT_NAMESPACE
     """Namespace of the node agents."""
     kubectl: str = "kubectl"
     """How kubectl is called: `kubectl --context prod` where another cluster than the usual one was asked."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
+from hpi_core.moments import read_moment
 from hpi_operator.kubectl.reports.causes import Finding
 from hpi_operator.kubectl.reports.commands import Place, look
 from hpi_operator.kubectl.reports.documents import namespace_of, part
@@ -36,9 +37,7 @@ def operator_findings(sight: Sight, place: Place) -> list[Finding]:
 def seconds_since(written: str, now: datetime) -> float | None:
     """Return how long ago a moment was; None: it is no moment."""
     try:
-        moment = datetime.fromisoformat(written.replace("Z", "+00:00"))
+        moment = read_moment(written)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
     return (now - moment).total_seconds()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from hpi_core.names import OPERATOR_NAMESPACE
 from hpi_operator.kubectl.reports.documents import Document
 
 
@@ -33,7 +34,7 @@ class Sight:
     """Warnings by the UID of what they are about, the newest last."""
     lease: Document | None = None
     """The Lease that says which operator acts. None: there is none, or it was not needed."""
-    operator_namespace: str = "hpi-system"
+    operator_namespace: str = OPERATOR_NAMESPACE
     """Where that Lease is looked for."""
     unseen: tuple[str, ...] = ()
     """What could not be read, and why, one sentence each."""

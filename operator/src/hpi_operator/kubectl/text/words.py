@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Final
 
+from hpi_core.moments import read_moment
 from hpi_operator.kubectl.reports.base import Counts, Summary
 from hpi_operator.kubectl.reports.tree import Asked, Obtained
 from hpi_operator.kubectl.text.terminal import Cell, Colour
@@ -61,11 +62,9 @@ def size(number: int | None) -> str:
 def age(written: str, now: datetime) -> str:
     """Return how long ago a moment was: `12 min`; empty where it is none."""
     try:
-        moment = datetime.fromisoformat(written.replace("Z", "+00:00"))
+        moment = read_moment(written)
     except ValueError:
         return ""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
     seconds = int((now - moment).total_seconds())
     if seconds < 0:
         return "0 s"

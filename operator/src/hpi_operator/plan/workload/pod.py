@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.names import INSTANCE, MANAGED_BY, NAME, REVISION, RUNTIME
+from hpi_core.names import ENV_AGENT, ENV_AGENT_TOKEN, ENV_REVISION, INSTANCE, MANAGED_BY, NAME, REVISION, RUNTIME
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.quantities import canonical
@@ -178,7 +178,7 @@ def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> It
     yield {"name": "HPI_CREDENTIALS", "value": CREDENTIALS_FOLDER}
     yield {"name": "HPI_CLAIMS", "value": CLAIMS_FOLDER}
     yield {"name": "HPI_DEVICE", "value": class_plan.data.device}
-    yield {"name": "HPI_REVISION", "value": revision}
+    yield {"name": ENV_REVISION, "value": revision}
     yield from agent_environment(settings)
     # Whatever writes beside the store, writes into scratch.
     yield {"name": "HOME", "value": "/tmp"}  # noqa: S108
@@ -188,6 +188,6 @@ def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> It
 
 def agent_environment(settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield the variables by which a pod finds its node's agent, and the token that is for it alone."""
-    yield {"name": "HPI_AGENT_TOKEN", "value": f"{AGENT_FOLDER}/token"}
+    yield {"name": ENV_AGENT_TOKEN, "value": f"{AGENT_FOLDER}/token"}
     yield {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}}
-    yield {"name": "HPI_AGENT", "value": f"http://$(HOST_IP):{settings.agent_port}"}
+    yield {"name": ENV_AGENT, "value": f"http://$(HOST_IP):{settings.agent_port}"}
