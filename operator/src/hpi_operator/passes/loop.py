@@ -189,10 +189,9 @@ class Loop:
         sight = self._sights.get(key)
         if sight is None:
             return True
-        late = self._clock() - sight.since > MAX_SIGHT_SECONDS
-        if not late and not self._tools.world.shows(sight.written):
-            return False
-        if late:
+        if not self._tools.world.shows(sight.written):
+            if self._clock() - sight.since <= MAX_SIGHT_SECONDS:
+                return False
             log.warning("a watch does not show what was written", extra={"seconds": MAX_SIGHT_SECONDS})
         del self._sights[key]
         return True

@@ -176,6 +176,24 @@ def test_a_watch_that_never_shows_it_holds_a_pass_up_for_a_while_only() -> None:
         eventually(lambda: len(site.passes) == 2)
 
 
+@pytest.mark.parametrize(("shows", "warnings"), [(True, 0), (False, 1)])
+def test_a_late_pass_complains_of_a_watch_only_where_it_does_not_show_what_was_written(
+    shows: bool, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site()
+    site.tools.world.shows = lambda written: shows  # type: ignore[method-assign]
+    site.make = lambda key: Ended((Written(SERVICES.key("s", "ns"), "2"),)) if len(site.passes) == 1 else Ended()
+
+    with running(site):
+        site.tools.queue.put(KEY)
+        eventually(lambda: len(site.passes) == 1 and site.tools.queue.running == 0)
+        site.pass_time(MAX_SIGHT_SECONDS + 1)
+        site.tools.queue.put(KEY)
+        eventually(lambda: len(site.passes) == 2)
+
+    assert caplog.messages.count("a watch does not show what was written") == warnings
+
+
 def test_a_pass_of_a_pipeline_counts_for_the_first_round_unless_it_was_postponed() -> None:
     site = Site()
     site.tools.ledger.begin([("ns", "a")])
