@@ -9,6 +9,7 @@ from typing import Any, Final
 from hpi_core.api.document import read_mapping
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.errors import InvalidManifest
+from hpi_operator.plan.accelerators import ClassData, ClassName
 from hpi_operator.plan.intent import ObjectKey
 from hpi_operator.plan.observed import ObservedPipeline
 
@@ -43,7 +44,7 @@ def read_config(observed: ObservedPipeline) -> Mapping[str, Any] | Blocked | Non
         return Blocked("InvalidSpec", f"{where}: {'; '.join(error.problems)}")
 
 
-def blocked(observed: ObservedPipeline) -> Blocked | None:
+def blocked(observed: ObservedPipeline, classes: Mapping[ClassName, ClassData]) -> Blocked | None:
     """Return what keeps everything from being made, None where nothing does."""
     if observed.namespace_terminating:
         return Blocked("NamespaceTerminating", "the namespace is being deleted")
@@ -52,6 +53,9 @@ def blocked(observed: ObservedPipeline) -> Blocked | None:
     unsupported = tuple(_unsupported(observed.pipeline))
     if unsupported:
         return Blocked("NotSupported", "; ".join(unsupported))
+    contradiction = next(_contradictions(observed.pipeline, classes), None)
+    if contradiction is not None:
+        return Blocked("InvalidSpec", contradiction)
     missing = sorted(str(key) for key, text in observed.references.items() if text is None)
     if missing:
         return Blocked("ReferenceMissing", f"not there: {', '.join(missing)}; created, they are used at once")
@@ -64,6 +68,18 @@ def _unsupported(pipeline: HPIPipeline) -> Iterator[str]:
             "spec.license is for the plugin that PaddleX 3.0-beta had, which no HPIRuntime of this release carries; "
             "every later plugin needs no licence: take the field out"
         )
+
+
+def _contradictions(pipeline: HPIPipeline, classes: Mapping[ClassName, ClassData]) -> Iterator[str]:
+    """Yield where the spec asks for a device that pods of its placement are not given."""
+    asked = pipeline.spec.inference.device
+    for index, one in enumerate(pipeline.spec.placement.accelerators):
+        given = classes[one.class_].device
+        if asked is not None and asked.partition(":")[0] != given.partition(":")[0]:
+            yield (
+                f"spec.inference.device is {asked}, and pods of spec.placement.accelerators[{index}], class "
+                f"{one.class_}, are given {given}: take the device out, or name only classes that have it"
+            )
 
 
 def _is(key: ObjectKey, name: str) -> bool:

@@ -51,7 +51,7 @@ def plan_pipeline(observed: ObservedPipeline, classes: Mapping[ClassName, ClassD
         classes: The classes of hardware as data.
     """
     observed = _in_order(observed)
-    refused = blocked(observed)
+    refused = blocked(observed, classes)
     config = read_config(observed) if refused is None else None
     if isinstance(config, Blocked):
         refused, config = config, None
@@ -90,7 +90,10 @@ class _Look:
         # A pod without a track builds ahead: it serves nobody.
         serving = tuple(pod for pod in observed.pods if pod.track)
         counted = count_pods(
-            [pod for pod in serving if pod.track == STABLE], observed.now, observed.settings.spill_after_seconds
+            [pod for pod in serving if pod.track == STABLE],
+            observed.now,
+            observed.settings.spill_after_seconds,
+            of_track(deployments, STABLE).values(),
         )
         total = self._total(deployments)
         scene = Scene(observed.supply, observed.runtimes, self.classes, deployments, counted, total)

@@ -32,6 +32,8 @@ class Present:
     """Extended resources that its pods ask for."""
     terms: frozenset[Term]
     """Labels of nodes that its pods ask for."""
+    may_be_away: int
+    """Pods that its controller may take away before others answer."""
     is_settled: bool
     """Whether its controller has seen what it asks for, and all its pods are of the present template."""
     deadline_exceeded: bool
@@ -75,9 +77,16 @@ def _present(key: ObjectKey, manifest: Manifest) -> Present | None:
         runtime=record,
         resources=frozenset(name for name in limits if "/" in name),
         terms=present_terms(spec),
+        may_be_away=_may_be_away(manifest["spec"]),
         is_settled=_is_settled(manifest),
         deadline_exceeded=_deadline_exceeded(manifest),
     )
+
+
+def _may_be_away(spec: Mapping[str, Any]) -> int:
+    """Return the bound in pods; any that we did not write, such as a percentage or none at all, may be every pod."""
+    written = ((spec.get("strategy") or {}).get("rollingUpdate") or {}).get("maxUnavailable")
+    return written if isinstance(written, int) else int(spec.get("replicas", 1))
 
 
 def _is_observed(manifest: Manifest) -> bool:

@@ -8,13 +8,14 @@ when as many serve without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from hpi_core.api.v1alpha1.exposure import Autoscaling
 from hpi_operator.plan.observed import PodView
+from hpi_operator.plan.present import Present
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,25 @@ class ClassPods:
     """Pods that have waited too long for a node."""
     next_seconds: float | None = None
     """When one more will have waited too long; None: no other waits."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """For each class whose pods are being replaced: how many that answer its Deployment is bound to leave."""
+
+    def lasting(self, name: str) -> int:
+        """Return how many pods of a class answer and go on doing so, whatever is being replaced at this moment."""
+        ready = self.ready.get(name, 0)
+        return min(ready, self.left.get(name, ready))
 
 
-def count_pods(pods: Sequence[PodView], now: datetime, after_seconds: int) -> ClassPods:
+def count_pods(
+    pods: Sequence[PodView], now: datetime, after_seconds: int, deployments: Iterable[Present] = ()
+) -> ClassPods:
     """Count pods by class.
 
     Args:
         pods: Pods of the stable track.
         now: The time.
         after_seconds: How long a pod may wait for a node.
+        deployments: Those of the stable track that are there.
     """
     ready: dict[str, int] = {}
     waiting: dict[str, int] = {}
@@ -52,7 +63,8 @@ def count_pods(pods: Sequence[PodView], now: datetime, after_seconds: int) -> Cl
             waiting[pod.class_] = waiting.get(pod.class_, 0) + 1
         else:
             following = remaining if following is None else min(following, remaining)
-    return ClassPods(ready, waiting, following)
+    left = {one.class_: max(0, one.replicas - one.may_be_away) for one in deployments if not one.is_settled}
+    return ClassPods(ready, waiting, following, left)
 
 
 def wanted_replicas(asked: int | None, scaling: Autoscaling | None, live: int | None) -> int:
@@ -89,8 +101,9 @@ def spread(classes: Sequence[str], total: int, pods: ClassPods, policy: Literal[
     # The last class is the first that goes: whether it may is known before the others are looked at.
     for place in range(len(classes) - 1, 0, -1):
         name = classes[place]
-        earlier = sum(pods.ready.get(other, 0) for other in classes[:place])
-        later = sum(min(pods.ready.get(other, 0), counts[other]) for other in classes[place + 1 :])
+        # An update may still take pods away by a bound that is older than this look: they are not counted on.
+        earlier = sum(pods.lasting(other) for other in classes[:place])
+        later = sum(min(pods.lasting(other), counts[other]) for other in classes[place + 1 :])
         needed_still = min(pods.ready.get(name, 0), max(0, total - earlier - later))
         counts[name] = min(total, max(counts[name], needed_still))
     return counts
@@ -100,12 +113,20 @@ def may_be_away(classes: Sequence[str], counts: Mapping[str, int], pods: ClassPo
     """Return how many pods of each class may be away while it gets another revision: as many as stand in for it.
 
     Without this a class without room could never be updated: its new pods wait for the room that the old ones hold.
-    Pods beyond a class's replicas do not count: they are its own update's, and go with it.
+    Those that do not answer are away already. What answers beyond the total may go too, in one class at a time: the
+    Deployments of several classes do not know of one another. Pods beyond a class's replicas do not count: they are its
+    own update's, and go with it.
 
     Args:
         classes: Classes in the order of wish.
         counts: Replicas of each.
         pods: Pods that are there.
     """
-    standing_in = {name: min(pods.ready.get(name, 0), counts[name]) for name in classes}
-    return {name: sum(standing_in[later] for later in classes[place + 1 :]) for place, name in enumerate(classes)}
+    answering = {name: min(pods.ready.get(name, 0), counts[name]) for name in classes}
+    spare = max(0, sum(answering.values()) - (counts[classes[0]] if classes else 0))
+    turn = next((name for name in classes if name in pods.left), classes[0] if classes else "")
+    away = {}
+    for place, name in enumerate(classes):
+        standing_in = sum(answering[later] for later in classes[place + 1 :])
+        away[name] = min(standing_in, counts[name] - answering[name] + (spare if name == turn else 0))
+    return away

@@ -23,6 +23,7 @@ LATE = Present(
     None,
     frozenset(),
     frozenset(),
+    may_be_away=0,
     is_settled=False,
     deadline_exceeded=True,
 )

@@ -89,6 +89,29 @@ def test_what_keeps_everything_from_being_made_is_told_and_nothing_is_touched(
     assert (blocked.apply, blocked.delete) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("device", "classes", "place"),
+    [
+        ("gpu:0", ["NVIDIA"], None),
+        ("npu", ["Ascend"], None),
+        ("cpu", ["CPU"], None),
+        ("gpu:0", ["CPU"], "spec.placement.accelerators[0], class CPU, are given cpu"),
+        ("gpu:0", ["NVIDIA", "CPU"], "spec.placement.accelerators[1], class CPU, are given cpu"),
+        ("cpu", ["Ascend"], "spec.placement.accelerators[0], class Ascend, are given npu:0"),
+    ],
+)
+def test_a_device_that_pods_are_not_given_is_refused_before_any_is_made(
+    device: str, classes: list[str], place: str | None
+) -> None:
+    placement = {"accelerators": [{"class": one} for one in classes]}
+    pipeline = a_pipeline(inference={"device": device}, placement=placement)
+
+    _, reason, message = condition(plan(observed(pipeline)), "Accepted")
+
+    assert (reason == "InvalidSpec") is (place is not None)
+    assert place is None or f"spec.inference.device is {device}, and pods of {place}" in message
+
+
 def test_a_licence_is_refused_with_what_to_do() -> None:
     pipeline = a_pipeline(license={"serialNumbersSecretRef": {"name": "serials"}})
 

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.names import ENV_AGENT, ENV_AGENT_TOKEN, ENV_REVISION, INSTANCE, MANAGED_BY, NAME, REVISION, RUNTIME
+from hpi_core.names import (
+    ENV_AGENT,
+    ENV_AGENT_TOKEN,
+    ENV_DEVICE,
+    ENV_REVISION,
+    INSTANCE,
+    MANAGED_BY,
+    NAME,
+    REVISION,
+    RUNTIME,
+)
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.quantities import canonical
@@ -177,7 +187,7 @@ def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> It
     yield {"name": "HPI_STORE", "value": STORE_FOLDER}
     yield {"name": "HPI_CREDENTIALS", "value": CREDENTIALS_FOLDER}
     yield {"name": "HPI_CLAIMS", "value": CLAIMS_FOLDER}
-    yield {"name": "HPI_DEVICE", "value": class_plan.data.device}
+    yield {"name": ENV_DEVICE, "value": class_plan.data.device}
     yield {"name": ENV_REVISION, "value": revision}
     yield from agent_environment(settings)
     # Whatever writes beside the store, writes into scratch.
