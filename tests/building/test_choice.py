@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpi_agent.building.builder import is_chosen_again
 from hpi_agent.building.choice import EngineChooser, choice_of, find_decision
 from hpi_agent.building.model_directories import assemble_models
 from hpi_agent.building.pipeline import read_plan
@@ -189,7 +190,7 @@ def test_a_choice_that_was_measured_under_load_serves_as_provisional(tmp_path: P
 
     assert place.decision is not None
     assert place.decision.provisional is not None
-    assert "measured again when it is quiet" in place.decision.provisional
+    assert "measured again: what wins twice in a row stays" in place.decision.provisional
     assert (served.state, served.engine_key is None) == ("Provisional", False)
 
 
@@ -211,6 +212,36 @@ def test_a_provisional_choice_is_measured_again_by_the_next_build_with_the_engin
     assert not again.is_hit
     assert "build" not in [event.get("step") for event in again.events]
     assert place.served().state == "Measured"
+
+
+def test_a_choice_that_busy_cores_give_twice_in_a_row_stays_and_says_so(tmp_path: Path) -> None:
+    place = Place(model_directory(tmp_path / "model"), a_site(tmp_path / "store"))
+    alone = place.manifest(inference=only("onnxruntime"))
+
+    first = build(alone, place.site, pace=LOUD)
+    again = build(alone, place.site, pace=LOUD)
+
+    assert first.decision.provisional is not None
+    assert again.decision.is_shareable
+    assert again.decision.chosen is not None
+    assert again.decision.chosen.reason.endswith("; chosen twice in a row on busy cores")
+
+
+@pytest.mark.parametrize(
+    ("provisional", "candidate", "again"),
+    [("others worked", "the same", True), (None, "the same", False), ("others worked", "another", False)],
+)
+def test_busy_cores_confirm_a_provisional_choice_of_the_same_engine_alone(
+    provisional: str | None, candidate: str, again: bool, once: Place
+) -> None:
+    assert once.decision is not None
+    earlier = replace(once.decision, provisional=provisional)
+    outcomes = once.decision.outcomes
+    if candidate == "another":
+        outcomes = tuple(replace(one, engine_key="sha256:" + "0" * 64) for one in outcomes)
+
+    assert is_chosen_again(earlier, outcomes) == again
+    assert not is_chosen_again(None, outcomes)
 
 
 def test_a_server_keeps_its_engine_when_every_candidate_that_was_built_fails(tmp_path: Path) -> None:

@@ -98,14 +98,17 @@ class Builder:
                 measured = Measurement(self.progress, self.deadline, self.pace).run(passed)
         outcomes = self._choose(measured)
         chosen = next((outcome.engine_key for outcome in outcomes if outcome.verdict == "Chosen"), None)
+        earlier, provisional = find_decision(resolution), measured.provisional
+        if provisional is not None and is_chosen_again(earlier, outcomes):
+            provisional, outcomes = None, tuple(map(_as_chosen_twice, outcomes))
         return Decision(
             resolution=resolution.document,
             outcomes=outcomes,
             gate=gate,
-            provisional=measured.provisional,
+            provisional=provisional,
             decided_at=stamp(datetime.now(timezone.utc)),
             build_seconds=time.monotonic() - began,
-            verified_on_drivers=resolution.verified_on_drivers(find_decision(resolution), chosen),
+            verified_on_drivers=resolution.verified_on_drivers(earlier, chosen),
         )
 
     def _reference(self, stack: ExitStack) -> tuple[Reference, SampleSet]:
@@ -268,3 +271,21 @@ class Builder:
 def _gated_family(samples: SampleSet) -> TaskFamily | None:
     # Noise has no texts, boxes or classes: an answer to it says nothing about a task.
     return None if samples.origin == "noise" else samples.family
+
+
+def is_chosen_again(earlier: Decision | None, outcomes: Sequence[Outcome]) -> bool:
+    """Return whether an earlier choice under load chose the same engine; pure.
+
+    Candidates take turns, so load slows all of them down alike: what wins twice in a row on cores that are never quiet
+    is the choice there. Without this, nodes that are always busy would measure for ever and share nothing.
+    """
+    if earlier is None or earlier.provisional is None or earlier.chosen is None:
+        return False
+    same = (earlier.chosen.candidate, earlier.chosen.engine_key)
+    return any(one.verdict == "Chosen" and (one.candidate, one.engine_key) == same for one in outcomes)
+
+
+def _as_chosen_twice(outcome: Outcome) -> Outcome:
+    if outcome.verdict != "Chosen":
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason}; chosen twice in a row on busy cores")

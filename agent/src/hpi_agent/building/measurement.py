@@ -123,5 +123,5 @@ def _provisional(during: float, before: float, limit: float) -> str | None:
         return None
     return (
         f"other processes kept {during:.0%} of the cores busy while it was measured ({before:.0%} before); at most "
-        f"{limit:.0%} count as quiet. It is used, never shared, and measured again when it is quiet"
+        f"{limit:.0%} count as quiet. It is used, not shared, and measured again: what wins twice in a row stays"
     )

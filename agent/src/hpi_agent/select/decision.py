@@ -82,7 +82,8 @@ class Decision:
     gate: Gate | None
     """None when no candidate got as far as the gate."""
     provisional: str | None
-    """Why the choice has to be made again when it is quiet, or None. A provisional choice is used and never shared."""
+    """Why the choice has to be made again, or None. A provisional choice is used and never shared; it is final when the
+    next one is made in quiet, or chooses the same."""
     decided_at: str
     """For people, RFC 3339 in UTC. Nothing is decided by it: clocks go back."""
     build_seconds: float
