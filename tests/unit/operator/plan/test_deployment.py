@@ -140,9 +140,9 @@ def test_a_deployment_in_full() -> None:
                             },
                             "startupProbe": {
                                 "httpGet": ready,
-                                "periodSeconds": 5,
+                                "periodSeconds": 1,
                                 "timeoutSeconds": 5,
-                                "failureThreshold": 72,
+                                "failureThreshold": 360,
                             },
                             "readinessProbe": {
                                 "httpGet": ready,
@@ -199,7 +199,7 @@ def test_a_long_build_has_the_time_to_start() -> None:
     made = the("Deployment", build={"timeoutSeconds": 3_600})["spec"]
 
     assert made["progressDeadlineSeconds"] == 3_660
-    assert made["template"]["spec"]["containers"][0]["startupProbe"]["failureThreshold"] == 732
+    assert made["template"]["spec"]["containers"][0]["startupProbe"]["failureThreshold"] == 3660
 
 
 @pytest.mark.parametrize(("budget", "surge"), [(0, 1), (1, 1), (3, 3), ("0%", 1), ("25%", "25%")])

@@ -17,6 +17,7 @@ from hpi_core.names import (
     REVISION,
     RUNTIME,
 )
+from hpi_operator.plan.delivery import delivered_environment
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.quantities import canonical
@@ -85,7 +86,8 @@ def pod_template(plan: TrackPlan) -> Manifest:
 
 
 def _pod_spec(plan: TrackPlan) -> dict[str, Any]:
-    mounted = [*mounted_by_all(plan.pipeline, plan.revision), *mounted_to_serve(plan.pipeline)]
+    by_all = mounted_by_all(plan.pipeline, plan.revision, plan.class_plan.chosen.record, plan.settings)
+    mounted = [*by_all, *mounted_to_serve(plan.pipeline)]
     drain_seconds = plan.pipeline.spec.serving.timeouts.drain_seconds
     return {
         **common_spec(plan.owner.name, plan.pipeline, plan.class_plan, mounted),
@@ -135,9 +137,10 @@ def _container(plan: TrackPlan, mounted: Sequence[Mounted]) -> dict[str, Any]:
         # Live: the server's own loop turns; a worker that died is replaced inside.
         "startupProbe": {
             "httpGet": ready,
-            "periodSeconds": PROBE_SECONDS,
+            # Each second: a pod that has begun to answer is not left waiting for the next look.
+            "periodSeconds": 1,
             "timeoutSeconds": PROBE_SECONDS,
-            "failureThreshold": -(-start_seconds // PROBE_SECONDS),
+            "failureThreshold": start_seconds,
         },
         "readinessProbe": {
             "httpGet": ready,
@@ -190,6 +193,9 @@ def _environment(class_plan: ClassPlan, revision: str, settings: Settings) -> It
     yield {"name": ENV_DEVICE, "value": class_plan.data.device}
     yield {"name": ENV_REVISION, "value": revision}
     yield from agent_environment(settings)
+    record = class_plan.chosen.record
+    if record.variant is not None and record.lock_digest is not None:
+        yield from delivered_environment(record.variant, record.lock_digest)
     # Whatever writes beside the store, writes into scratch.
     yield {"name": "HOME", "value": "/tmp"}  # noqa: S108
     for name, value in sorted(class_plan.data.environment.items()):
