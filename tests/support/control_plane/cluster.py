@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on loopback, for as long as a `with` block."""
+"""A real Kubernetes control plane, on loopback unless told otherwise, for as long as a `with` block."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class ControlPlane:
         flags: Mapping[str, Sequence[str]] | None = None,
         audit_policy: str | None = None,
         parent: Path | None = None,
+        host: str = LOOPBACK,
         start_seconds: float = START_SECONDS,
     ) -> None:
         """Describe it; `start` or `with` starts it.
@@ -54,6 +55,7 @@ class ControlPlane:
             flags: More flags, by program; they come last, so they win where a flag has one value.
             audit_policy: A document of `audit.k8s.io/v1`, YAML; what it selects is in `audit_log`.
             parent: Where the folder of the cluster is made; None: the folder of temporary files.
+            host: Address that its servers listen on, one of this network namespace.
             start_seconds: When a start has failed.
         """
         unknown = set(flags or {}) - {component.program for component in components}
@@ -64,6 +66,7 @@ class ControlPlane:
         self._flags = dict(flags or {})
         self._audit_policy = audit_policy
         self._parent = parent
+        self._host = host
         self._start_seconds = start_seconds
         self._ports: dict[str, ReservedPort] = {}
         self._processes: dict[str, Process] = {}
@@ -82,7 +85,7 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """Where the API server answers."""
-        return f"https://{LOOPBACK}:{self._ports[API_SERVER.program].number}"
+        return f"https://{self._host}:{self._ports[API_SERVER.program].number}"
 
     @property
     def admin(self) -> Client:
@@ -214,7 +217,7 @@ class ControlPlane:
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
         for name in ("home", "logs"):
             (self._folder / name).mkdir(mode=0o700)
-        self._ports = {one.program: ReservedPort() for one in self._components if one.health is not None}
+        self._ports = {one.program: ReservedPort(self._host) for one in self._components if one.health is not None}
         authority = Authority(self._folder / "certificates")
         self._clients = Clients(self._folder, authority, self.url)
         policy = self._folder / "audit-policy.yaml"
@@ -222,8 +225,9 @@ class ControlPlane:
             policy.write_text(self._audit_policy, encoding="utf-8")
         return Setting(
             folder=self._folder,
+            host=self._host,
             authority=authority.certificate,
-            server=authority.issue_server(HOSTS),
+            server=authority.issue_server(dict.fromkeys((*HOSTS, self._host))),
             signing=authority.make_signing_key("service-accounts"),
             ports={program: port.number for program, port in self._ports.items()},
             kubeconfigs={
@@ -260,7 +264,7 @@ class ControlPlane:
     def _wait_until_ready(self, component: Component, http: httpx2.Client, deadline: float) -> None:
         if component.health is None:
             return
-        url = f"https://{LOOPBACK}:{self._ports[component.program].number}{component.health}"
+        url = f"https://{self._host}:{self._ports[component.program].number}{component.health}"
         while True:
             self._check_needed(component)
             said = self._ask(http, url)

@@ -39,10 +39,12 @@ class Setting:
 
     folder: Path
     """Where it works; this user's alone."""
+    host: str
+    """Address that every server listens on."""
     authority: Path
     """Certificate of the authority that everyone trusts."""
     server: KeyPair
-    """Serving certificate, for every server on loopback."""
+    """Serving certificate, for every server."""
     signing: KeyPair
     """Key pair of tokens of service accounts."""
     ports: Mapping[str, int]
@@ -90,7 +92,7 @@ def etcd_arguments(setting: Setting) -> list[str]:
 def server_arguments(setting: Setting, program: str) -> list[str]:
     """Return the flags that every Kubernetes server has in common."""
     return [
-        f"--bind-address={LOOPBACK}",
+        f"--bind-address={setting.host}",
         f"--secure-port={setting.ports[program]}",
         "--permit-port-sharing",
         f"--tls-cert-file={setting.server.certificate}",
