@@ -16,11 +16,11 @@ SET_UP := python=$$(PYTHON='$(PYTHON)' configs/locks/find-python.sh) && "$$pytho
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench figures gpu crds chart docs lock set-up programs clean
+.PHONY: help demo test check slow e2e images bench figures gpu crds chart docs lock set-up programs clean
 
 help: ## this list
 	@echo 'make TARGET [PYTHON=/path/to/python3.11]'
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' '$(ROOT)/Makefile' | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' '$(ROOT)/Makefile' | expand -t 12
 
 demo: ## read a real page with real models, through our own engines and server
 	@$(IN_ROOT) $(SET_UP) tools agent-cpu demo
@@ -33,9 +33,9 @@ SIDE_BY_SIDE := --dist loadfile -n
 ALONE := --ignore=tests/unit --ignore=tests/engines --ignore=tests/cluster
 
 test: check programs ## check, then every test that takes seconds
-	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/unit tests/engines $(SIDE_BY_SIDE) 2
-	@$(IN_ROOT) $(PYTEST) -m 'not slow' $(ALONE)
-	@$(IN_ROOT) $(PYTEST) -m 'not slow' tests/cluster $(SIDE_BY_SIDE) 2
+	@$(IN_ROOT) $(PYTEST) -m 'not slow and not e2e' tests/unit tests/engines $(SIDE_BY_SIDE) 2
+	@$(IN_ROOT) $(PYTEST) -m 'not slow and not e2e' $(ALONE)
+	@$(IN_ROOT) $(PYTEST) -m 'not slow and not e2e' tests/cluster $(SIDE_BY_SIDE) 2
 
 check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/ruff format --check .
@@ -44,8 +44,15 @@ check: set-up ## formatter, linter, types, who may import whom
 	@$(IN_ROOT) $(BIN)/lint-imports --no-logo
 
 slow: set-up programs ## the tests that take minutes
-	@$(IN_ROOT) $(PYTEST) -m slow --ignore=tests/cluster
-	@$(IN_ROOT) $(PYTEST) -m slow tests/cluster $(SIDE_BY_SIDE) 4
+	@$(IN_ROOT) $(PYTEST) -m 'slow and not e2e' --ignore=tests/cluster
+	@$(IN_ROOT) $(PYTEST) -m 'slow and not e2e' tests/cluster $(SIDE_BY_SIDE) 4
+
+e2e: set-up programs ## the tests on a real Kubernetes node; needs root on Debian or Ubuntu, and some minutes
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.node build
+	@$(IN_ROOT) $(PYTEST) -m e2e
+
+images: set-up ## operator, agent and runtime as OCI archives, and site.yaml, in build/images; needs buildah, podman or docker
+	@$(IN_ROOT) $(BIN)/python images/build.py $(IMAGES)
 
 bench: set-up ## both systems in one run, the table of figures
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m bench.ocr

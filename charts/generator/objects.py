@@ -24,6 +24,7 @@ HEADER: Final = (
 PLACEHOLDERS: Final = {
     "value-of-namespace": ".Values.namespace",
     "value-of-agent-namespace": ".Values.agentNamespace",
+    "value-of-pod-security": ".Values.podSecurity",
     "value-of-operator-image": 'include "hpi.operatorImage" .',
     "value-of-agent-image": 'include "hpi.agentImage" .',
     "/value-of-cache-path": ".Values.cache.hostPath",
@@ -36,6 +37,7 @@ PLACED: Final = Installation(
     "value-of-agent-namespace",
     agent_image="value-of-agent-image",
     cache_path="/value-of-cache-path",
+    pod_security="value-of-pod-security",
 )
 
 VALUE: Final = "@value "

@@ -32,6 +32,7 @@ def _properties() -> dict[str, Schema]:
     return {
         "namespace": {"type": "string", "pattern": DNS_LABEL},
         "agentNamespace": {"type": "string", "pattern": DNS_LABEL},
+        "podSecurity": {"enum": ["restricted", "privileged"]},
         "imagePullSecrets": {"type": "array", "items": _closed({"name": _text(SUBDOMAIN)}, "name")},
         "operator": _closed(_pods()),
         "agent": _closed(_pods()),

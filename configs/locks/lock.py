@@ -87,7 +87,21 @@ PADDLE2ONNX: Final = Purpose(
     # Paddle 3.2 needs a part of setuptools that later versions no longer have.
     own=("setuptools",),
 )
-PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, OPERATOR, TEST, PADDLE2ONNX)
+# What `agent-cpu` holds, in the parts that images are made of (configs/plugins/variants.yml).
+NODE_AGENT: Final = Purpose("agent", extras=("agent", "s3"), agreeing=("tools", "agent-cpu"))
+CPU: Final = Purpose("hpi-cpu", extras=("agent", "s3", "cpu"), upon=("agent",), agreeing=("tools", "agent-cpu"))
+PIPELINES: Final = Purpose(
+    "pipelines", extras=AGENT.extras, groups=AGENT.groups, upon=("agent", "hpi-cpu"), agreeing=("tools", "agent-cpu")
+)
+OCR: Final = Purpose(
+    "ocr",
+    extras=(*AGENT.extras, "ocr"),
+    groups=AGENT.groups,
+    upon=("agent", "hpi-cpu", "pipelines"),
+    agreeing=("tools", "agent-cpu", "demo"),
+)
+PARTS: Final = (NODE_AGENT, CPU, PIPELINES, OCR)
+PURPOSES: Final = (Purpose("tools", groups=("tools",)), AGENT, DEMO, OPERATOR, TEST, PADDLE2ONNX, *PARTS)
 """In the order of resolution: a purpose may only name earlier ones."""
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from hpi_agent.exchange.address import AgentAddress
 from hpi_agent.exchange.client import AgentClient
+from hpi_agent.exchange.connection import AgentFull
+from hpi_agent.exchange.limits import DEFAULT_LIMITS
 from hpi_agent.exchange.push import push_entry
 from hpi_agent.store.directory import Store
 from support.cluster_client import MERGE
 from support.eventually import eventually
 from support.kinds import manifest
+from support.manifests import Document
 from support.node_agents import OWN, AgentSite, NodeAgent, written
+from support.small_volume import a_small_volume
 
 KEY, OTHER_KEY = "sha256:" + "5" * 64, "sha256:" + "6" * 64
 SIZE = 300_000
 QUOTA = 10**6
+SMALL_VOLUME_BYTES = DEFAULT_LIMITS.free_bytes + 2**22
 
 
 def client_of(agent: NodeAgent, token: str, folder: Path) -> AgentClient:
@@ -25,11 +33,11 @@ def client_of(agent: NodeAgent, token: str, folder: Path) -> AgentClient:
     return AgentClient(AgentAddress("127.0.0.1", agent.port, file))
 
 
-def an_engine_in(store: Store, key: str) -> None:
+def an_engine_in(store: Store, key: str, size: int = SIZE) -> None:
     """Build an engine in a pod's own store."""
 
     def write(directory: Path) -> None:
-        (directory / "engine.bin").write_bytes(b"\7" * SIZE)
+        (directory / "engine.bin").write_bytes(b"\7" * size)
 
     store.publish("engines", key, write)
 
@@ -79,3 +87,56 @@ def test_what_a_pod_brings_is_its_tenants_alone_is_told_and_goes_by_quota(
         eventually(lambda: agent_site.status(node)["cache"]["entries"] == 1)
         assert states(agent_site, node) == ["Cached"]
         assert pod.listing("engines", OTHER_KEY) is None
+
+
+@pytest.mark.slow
+def test_a_volume_without_room_is_a_condition_and_one_event_until_somebody_makes_room(
+    agent_site: AgentSite, agent_namespace: str, tmp_path: Path
+) -> None:
+    node = agent_site.make_node(cacheQuotaBytes=10**9)
+    store = Store(tmp_path / "store")
+    an_engine_in(store, KEY)
+    an_engine_in(store, OTHER_KEY, SMALL_VOLUME_BYTES - DEFAULT_LIMITS.free_bytes)
+    volume = agent_site.folder / f"store-{node}"
+
+    with NodeAgent(agent_site, node, within=a_small_volume(volume, SMALL_VOLUME_BYTES)) as agent:
+        pod = client_of(agent, agent_site.serving_pod(agent_namespace, node), tmp_path)
+        push_entry(pod, store, "engines", KEY)
+        assert cache_ready(agent_site, node)["status"] == "True"
+        for _ in range(2):
+            with pytest.raises(AgentFull):
+                push_entry(pod, store, "engines", OTHER_KEY)
+            full = eventually(lambda: told(cache_ready(agent_site, node), "CacheFull"))
+        assert f"the store {volume} cannot be used: No space left on device" in full["message"]
+        assert "make room there" in full["message"]
+        assert full["status"] == "False"
+        # What is there is served on.
+        assert pod.listing("engines", KEY) is not None
+
+        larger = f"remount,size={4 * SMALL_VOLUME_BYTES}"
+        enter = ["nsenter", "--target", str(agent.pid), "--mount"]
+        subprocess.run([*enter, "mount", "-o", larger, str(volume)], check=True)
+
+        eventually(lambda: told(cache_ready(agent_site, node), "AsWanted"))
+        push_entry(pod, store, "engines", OTHER_KEY)
+    events = agent_site.admin.items("/apis/events.k8s.io/v1/namespaces/default/events")[0]
+    about = [one for one in events if one["regarding"]["name"] == node and one["reason"] in ("CacheFull", "AsWanted")]
+    assert sorted((one["reason"], one["type"]) for one in about) == [("AsWanted", "Normal"), ("CacheFull", "Warning")]
+
+
+def cache_ready(site: AgentSite, node: str) -> Document:
+    """Return the condition CacheReady of a node, as soon as there is one."""
+
+    def look() -> Document | None:
+        conditions = site.status(node).get("conditions", ())
+        return next((one for one in conditions if one["type"] == "CacheReady"), None)
+
+    found = eventually(look)
+    assert found is not None
+    return found
+
+
+def told(condition: Document, reason: str) -> Document:
+    """Return a condition whose reason must be this one."""
+    assert condition["reason"] == reason, condition
+    return condition

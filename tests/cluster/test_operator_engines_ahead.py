@@ -36,6 +36,20 @@ def test_an_engine_is_built_and_decided_before_the_first_pod_serves(operated: Si
     assert status["engines"] == {"wanted": 1, "ready": 1, "building": 0, "failed": 0}
     assert operated.condition(own, "ocr", "EnginesReady")["reason"] == "Prebuilt"
     eventually(lambda: conditions(operated, own)["Wanted"] == "True")
+    # By the name in its HPINode an agent knows which HPIEngine a pod speaks of.
+    [pod] = operated.ready_pods(own, "ocr").values()
+    named = {"namespace": own, "name": engine["metadata"]["name"], "priority": 0}
+    eventually(lambda: named in engines_of(operated, pod["spec"]["nodeName"]))
+    operated.change(own, "ocr", replicas=0)
+    eventually(lambda: named not in engines_of(operated, pod["spec"]["nodeName"]))
+
+
+def engines_of(operated: Site, node: str) -> list[Document]:
+    """Return the HPIEngines that an HPINode names."""
+    found = operated.hpi_node(node)
+    assert found is not None
+    engines: list[Document] = found["spec"].get("engines", [])
+    return engines
 
 
 def conditions(operated: Site, own: str) -> dict[str, str]:

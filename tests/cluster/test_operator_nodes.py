@@ -8,12 +8,12 @@ from itertools import count
 import pytest
 
 from hpi_core.names import node_runtime_label
-from hpi_operator.kube.resources import NODE_POOLS, NODES, PODS
+from hpi_operator.kube.resources import NODE_POOLS, NODES, PODS, RUNTIMES
 from support.eventually import eventually
 from support.kinds import manifest
 from support.manifests import Document
 from support.nodes import a_node
-from support.observed import CPU_RUNTIME
+from support.observed import CPU_RUNTIME, a_digest, a_runtime
 from support.operated import Site
 from support.operators import NAMESPACE
 from support.populate import delete_nodes
@@ -102,6 +102,35 @@ def test_a_runtime_whose_self_test_fails_on_a_node_is_not_usable_there(operated:
     eventually(lambda: not self_tests(operated, name))
     assert LABEL not in labels_of(operated, name)
     delete_nodes(operated.client, [name])
+
+
+def test_a_runtime_whose_image_is_not_there_says_so_until_it_is_corrected(operated: Site) -> None:
+    name, node = f"no-image-{next(NUMBERS)}", f"own-{next(NUMBERS)}"
+    runtime = a_runtime(name, version="0.0.1").model_dump(mode="json", by_alias=True, exclude_none=True)
+    missing = f"registry.example/image-missing@{a_digest('f')}"
+    images = runtime["spec"]["images"]
+    runtime["spec"]["images"] = [{**one, "image": missing} for one in images]
+    operated.client.request("POST", RUNTIMES.path(), runtime)
+    operated.add_node(a_node(node))
+
+    def usable() -> Document:
+        conditions = operated.there(RUNTIMES, "", name).get("status", {}).get("conditions", ())
+        return next((one for one in conditions if one["type"] == "Usable"), {})
+
+    def is_told() -> bool:
+        assert usable().get("reason") == "SelfTestCannotStart", usable()
+        assert f'container self-test: ImagePullBackOff: Back-off pulling image "{missing}"' in usable()["message"]
+        events = operated.events("default", "SelfTestCannotStart")
+        return any(one["regarding"]["kind"] == "Node" and name in one["note"] for one in events)
+
+    eventually(is_told)
+    # It keeps no other runtime of a node from being tested.
+    operated.wait_until_usable(node)
+    operated.patch(RUNTIMES, "", name, {"spec": {"images": images}})
+    eventually(lambda: usable().get("reason") == "SelfTestPassed")
+
+    operated.delete(RUNTIMES, "", name)
+    delete_nodes(operated.client, [node])
 
 
 # Kubernetes leaves the pods of a Node that is gone alone for 40 s.

@@ -54,6 +54,10 @@ def test_while_a_bad_revision_fails_every_old_pod_goes_on_serving(operated: Site
 
     eventually(is_taken_back, pause_seconds=0.1)
     assert_all_serve(operated, own, old, good)
+    failure = operated.status(own, "ocr")["lastFailure"]
+    assert (failure["reason"], failure["container"]) == ("ImagePullBackOff", "serve")
+    assert failure["pod"] not in old
+    assert 'Back-off pulling image "registry.example/hpi-cpu' in failure["message"]
 
 
 def assert_all_serve(operated: Site, own: str, old: set[str], good: str) -> None:

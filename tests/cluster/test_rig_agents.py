@@ -55,6 +55,7 @@ def test_an_agent_reports_the_hardware_and_what_is_installed(stage: Stage, agent
         "name": stage.runtime["metadata"]["name"],
         "lockDigest": stage.runtime["spec"]["lockDigest"],
         "state": "Installed",
+        "message": "",
         "backends": [],
     }
     assert condition(status) == ("False", "SelfTestRunning")

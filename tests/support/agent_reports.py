@@ -27,6 +27,8 @@ class Told:
     message: str = ""
     engines: tuple[str, ...] = ()
     """HPIEngines that they use."""
+    backends: tuple[str, ...] = ("openvino",)
+    """Backends that they serve on."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _workloads(sight: Sight) -> tuple[list[Document], int]:
             labels, namespace = pod["metadata"]["labels"], pod["metadata"]["namespace"]
             key = namespace, labels[PIPELINE], labels[REVISION]
             told = sight.told.get(key[:2], Told())
-            one = found.setdefault(key, {"engineActive": {}, "message": told.message, "engines": list(told.engines)})
+            said = {"message": told.message, "engines": list(told.engines), "backends": list(told.backends)}
+            one = found.setdefault(key, {"engineActive": {}, **said})
             active = told.active if settled else "building"
             one["engineActive"][active] = one["engineActive"].get(active, 0) + 1
     names = ("namespace", "pipeline", "revision")

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -139,7 +140,9 @@ class AgentSite:
 class NodeAgent:
     """One running agent, between `with` and its end."""
 
-    def __init__(self, site: AgentSite, node: str, *arguments: str, url: str | None = None) -> None:
+    def __init__(
+        self, site: AgentSite, node: str, *arguments: str, url: str | None = None, within: Sequence[str] = ()
+    ) -> None:
         """Describe it.
 
         Args:
@@ -147,6 +150,7 @@ class NodeAgent:
             node: Which node it is of.
             arguments: More of `hpi-agent node`.
             url: Where it asks: a proxy's. None: the API server itself.
+            within: Words of another command that the agent is run by.
         """
         self._site = site
         self.node = node
@@ -154,6 +158,7 @@ class NodeAgent:
         self._token = site.agent_token(node)
         self._url = url or site.cluster.url
         self._arguments = arguments
+        self._within = within
         self._process: Process | None = None
         self.log = site.folder / f"{node}.log"
         self.port = 0
@@ -181,6 +186,7 @@ class NodeAgent:
         self._process = Process(
             f"agent-{self.node}",
             [
+                *self._within,
                 *(sys.executable, "-m", "hpi_agent", "node", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--store", str(self.store), "--api-server", self._url, "--api-token", str(self._token)),
                 *("--api-authority", str(self._site.cluster.authority), *self._arguments),

@@ -8,8 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 from hpi_core.api.base import API_VERSION, GROUP
-from hpi_core.names import AGENT_FIELD_MANAGER, FIELD_MANAGER, RESOLUTION
-from hpi_operator.install.node_policies import AGENT_REPORTER
+from hpi_core.names import AGENT_FIELD_MANAGER, AGENT_REPORTER, FIELD_MANAGER, RESOLUTION
 from support.cluster_client import MERGE, ApiError, ClusterClient
 from support.control_plane.cluster import ControlPlane
 from support.eventually import eventually

@@ -14,6 +14,12 @@ FIELD_MANAGER: Final = "hpi-operator"
 AGENT_FIELD_MANAGER: Final = "hpi-agent"
 """Owner of every field of a status that a node agent states; one name for all, so that another agent may go on."""
 
+OPERATOR_REPORTER: Final = f"{GROUP}/hpi-operator"
+"""`reportingController` of the operator's events."""
+
+AGENT_REPORTER: Final = f"{GROUP}/hpi-agent"
+"""`reportingController` of every agent's events; the admission policy knows it."""
+
 AGENT_AUDIENCE: Final = "hpi-agent"
 """Audience of the one token that a serving pod holds."""
 
@@ -78,6 +84,9 @@ ENV_AGENT_TOKEN: Final = "HPI_AGENT_TOKEN"  # noqa: S105 - the name of a variabl
 ENV_REVISION: Final = "HPI_REVISION"
 """Variable of serving pods and of those that build ahead: the revision of their pipeline."""
 
+ENV_DEVICE: Final = "HPI_DEVICE"
+"""Variable of serving pods and of those that build ahead: PaddleX's word for the device that they were given."""
+
 ENV_RESOLUTIONS: Final = "HPI_RESOLUTIONS"
 """Variable of pods that build ahead: names of the HPIEngines that they build, with commas between them."""
 
@@ -85,7 +94,23 @@ ENV_RUNTIME: Final = "HPI_RUNTIME"
 """Variable of self-test pods: name of the HPIRuntime."""
 
 ENV_LOCK_DIGEST: Final = "HPI_LOCK_DIGEST"
-"""Variable of self-test pods: digest of the list of its wheels."""
+"""Variable of self-test pods, and of those whose runtime the node's agent has installed: digest of the list of its
+wheels."""
+
+ENV_RUNTIMES: Final = "HPI_RUNTIMES"
+"""Variable of pods whose runtime the node's agent has installed: the folder where its environments are mounted."""
+
+ENV_VARIANT: Final = "HPI_VARIANT"
+"""Variable of the same pods: name of the plugin variant; `HPI_LOCK_DIGEST` says in which lock."""
+
+NODE_FOLDER: Final = "/var/lib/hpi"
+"""Folder of every node that its agent owns, unless an installation says otherwise."""
+
+NODE_RUNTIMES: Final = "runtimes"
+"""Folder in it: environments that the agent installs, and pods mount read-only."""
+
+NODE_WHEELHOUSE: Final = "wheelhouse"
+"""Folder in it: where it is there, all wheels come from it and no index is asked."""
 
 ENV_BACKENDS: Final = "HPI_BACKENDS"
 """Variable of self-test pods: backends that the HPIRuntime claims, with commas between them."""

@@ -25,7 +25,7 @@ ENGINE_ACTIVE: Final = "EngineActive"
 ENGINES_READY: Final = "EnginesReady"
 """HPIPipeline: every engine that is wanted ahead is there."""
 CACHE_READY: Final = "CacheReady"
-"""HPIPipeline: the cache volume can be had as asked."""
+"""HPIPipeline: the cache volume can be had as asked. HPINode: its cache takes what pods bring."""
 ROUTED: Final = "Routed"
 """HPIPipeline: the HTTPRoute that was asked for is there."""
 WANTED: Final = "Wanted"
@@ -191,10 +191,40 @@ REASONS: Final = _reasons(
         "The cluster does not have an API that the spec needs.",
         "Install it, or take the field out.",
     ),
+    (
+        "CacheFull",
+        "The node's cache volume has no room for what a pod has built: the pod keeps it to itself, and others build it "
+        "again.",
+        "Make room on the volume that the message names, or make cache.quotaBytes of the pool smaller than the volume: "
+        "what was used longest ago goes then.",
+    ),
+    (
+        "CacheUnusable",
+        "The node's cache volume cannot be read or written.",
+        "Read the message: whether it is mounted, whose it is, whether its file system is sound.",
+    ),
     # Nodes, pools, runtimes.
     ("SelfTestPassed", "The self-test of a runtime passed.", "Nothing."),
     ("SelfTestFailed", "The self-test of a runtime failed.", "Read the message: backend and error."),
     ("SelfTestRunning", "The self-test of a runtime is under way.", "Nothing."),
+    ("RuntimeInstalling", "A node's agent installs a runtime's wheels.", "Nothing."),
+    (
+        "RuntimeInstallFailed",
+        "A node's agent could not install a runtime's wheels; it tries again with growing pauses.",
+        "Read the message: the lock, a wheel that is missing in index or wheelhouse, room, memory.",
+    ),
+    (
+        "HostPathsForbidden",
+        "The runtime is delivered to a folder of the node, and Pod Security forbids pods of the namespace to mount it.",
+        "Label the namespace pod-security.kubernetes.io/enforce=privileged, or use a runtime that is delivered as an "
+        "image.",
+    ),
+    (
+        "SelfTestCannotStart",
+        "The pod of a runtime's self-test cannot be started; the message names pod, container, image and the kubelet's "
+        "words.",
+        "Correct the image in the HPIRuntime, or what its registry asks for: the pod is made anew at once.",
+    ),
     ("NoRuntimeFits", "No allowed runtime fits the node's hardware.", "See the message for the nearest."),
     ("NoReport", "The node's agent has not reported.", "Look at the agent's pod on that node."),
     ("HardwareFaulty", "The node's hardware or driver is broken.", "See status.hardware.notes of the HPINode."),

@@ -17,9 +17,11 @@ from support.project import ROOT, pyproject
 LOCKS = ROOT / "configs" / "locks"
 LISTS = sorted(LOCKS.glob("*.txt"))
 PYTHONS = ("3.11", "3.12", "3.13")
+PARTS = ("agent", "hpi-cpu", "pipelines", "ocr")
+"""What images are made of (configs/plugins/variants.yml)."""
 NAMES = {
     f"{purpose}-py{python.replace('.', '')}.txt"
-    for purpose in ("tools", "agent-cpu", "demo", "operator", "test")
+    for purpose in ("tools", "agent-cpu", "demo", "operator", "test", *PARTS)
     for python in PYTHONS
 }
 APART = {f"paddle2onnx-py{python}.txt" for python in ("310", "311", "312")}
@@ -106,7 +108,9 @@ def test_the_only_opencv_of_a_python_is_the_headless_one_of_the_agent(python: st
 
     found = [(name, line.name) for name in lists for line in lines_of(LOCKS / name) if "opencv" in line.name]
 
-    assert found == [(f"agent-cpu-py{python.replace('.', '')}.txt", "opencv-contrib-python-headless")]
+    ending, name = f"-py{python.replace('.', '')}.txt", "opencv-contrib-python-headless"
+    parts = [] if python == "3.10" else [(f"pipelines{ending}", name)]
+    assert sorted(found) == [(f"agent-cpu{ending}", name), *parts]
 
 
 @pytest.mark.parametrize("python", ["3.10", *PYTHONS])
@@ -169,6 +173,18 @@ def test_a_list_repeats_nothing_of_the_lists_below_it(python: str, purpose: str,
     shared = versions_of(purpose + ending).keys() & versions_of(*(name + ending for name in below)).keys()
 
     assert shared == set()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_parts_of_a_runtime_share_nothing_and_hold_what_the_agents_list_holds_and_the_models(python: str) -> None:
+    ending = f"-py{python.replace('.', '')}.txt"
+    parts = [versions_of(part + ending) for part in PARTS]
+
+    together = {name: version for part in parts for name, version in part.items()}
+
+    assert sum(len(part) for part in parts) == len(together)
+    models = versions_of(f"demo{ending}")["rapidocr"]
+    assert together == {**versions_of(f"agent-cpu{ending}"), "rapidocr": models}
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])

@@ -34,6 +34,7 @@ from hpi_agent.store.entry import Damaged
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.errors import EngineFailed, Retry
+from hpi_core.names import ENV_DEVICE
 
 MIN_CANDIDATE_MEMORY_BYTES: Final = 2**30
 
@@ -76,7 +77,7 @@ def read_plan(text: str, where: str) -> tuple[HPIPipeline, Effective]:
         InvalidManifest: The manifest does not say what it must.
     """
     manifest = read_pipeline(text, where)
-    return manifest, effective(manifest, paddlex.registry_config, official_model)
+    return manifest, effective(manifest, paddlex.registry_config, official_model, os.environ.get(ENV_DEVICE))
 
 
 def build_pipeline(text: str, where: str, settings: BuildSettings, say: Say) -> tuple[Decision, ...]:

@@ -18,7 +18,7 @@ from hpi_agent.configuration import configs_directory
 from hpi_agent.discovery import detect
 from hpi_agent.engines.base import CPU, Device
 from hpi_agent.models.assemble import PLAIN_LOADER
-from hpi_agent.plugins.environment import PluginEnvironment, find_environment
+from hpi_agent.plugins.environment import PLUGIN_FILE, PluginEnvironment, find_environment, stores_of_plugins
 from hpi_agent.profile import HardwareClass, hardware_class
 from hpi_agent.select.candidate import Candidate
 from hpi_agent.select.knowledge import Knowledge
@@ -29,9 +29,6 @@ from hpi_core.formats import Backend
 
 PADDLE_ENVIRONMENT: Final = "paddle2onnx"
 """The locked environment that converts Paddle's models and runs them as they are."""
-
-PLUGIN_FILE: Final = "hpi-plugin.json"
-"""Written into an environment that was made from a locked list: which list, and its digest."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,16 @@ def read_site(store: Store, threads: int, samples: Path | None, device: Device =
     """Return what this machine brings.
 
     Args:
-        store: The store; the locked environment with Paddle is looked for in it.
+        store: The store; the locked environment with Paddle is looked for in it, then in that of `$HPI_PLUGINS`.
         threads: Whole cores left to this process.
         samples: The user's folder of samples, or None.
         device: What has to compute.
 
     Raises:
-        Refused: The machine has no such device; the text names what it has.
+        Refused: The machine has no such device, the text names what it has; or `$HPI_PLUGINS` is no directory.
     """
-    environment = find_environment(store, PADDLE_ENVIRONMENT)
+    found = (find_environment(one, PADDLE_ENVIRONMENT) for one in stores_of_plugins(store, os.environ))
+    environment = next((one for one in found if one is not None), None)
     machine = detect(Path("/"))
     if device.kind != "cpu":
         machine = visible_part(machine, os.environ)

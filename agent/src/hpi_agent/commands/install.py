@@ -19,6 +19,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "and only then put in its place; a call that is interrupted leaves nothing.",
     )
     parser.add_argument("variant", metavar="VARIANT", help="what to install, such as paddle2onnx")
+    parser.add_argument(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what to install with it, several times for several; configs/plugins/variants.yml names them",
+    )
     add_store_argument(parser)
     parser.add_argument(
         "--python", type=Path, metavar="PATH", help="the Python to use (default: this one, else the newest that fits)"
@@ -48,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         None if arguments.python is None else Path(os.path.abspath(arguments.python)),
         None if arguments.wheelhouse is None else arguments.wheelhouse.resolve(),
         cpu_allowance().whole_cores,
+        tuple(arguments.feature),
     )
     with JsonLines() if arguments.output == "json" else Steps() as progress:
         environment = install(Store(root), wish, progress.say)

@@ -6,9 +6,13 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpi_agent.commands.serve import add_store_argument
-from hpi_core.names import AGENT_PORT, OPERATOR_NAMESPACE
+from hpi_core.names import AGENT_PORT, NODE_RUNTIMES, NODE_WHEELHOUSE, OPERATOR_NAMESPACE
+
+if TYPE_CHECKING:
+    from hpi_agent.node.runtimes import Keeping
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,6 +49,37 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="namespace of the operator, in which self-test pods run (default: %(default)s)",
     )
+    parser.add_argument(
+        "--runtimes",
+        type=Path,
+        metavar="DIR",
+        help="where runtimes of delivery Store are installed, and pods mount them (default: beside the store)",
+    )
+    parser.add_argument(
+        "--wheelhouse",
+        type=Path,
+        metavar="DIR",
+        help="where this folder is there all their wheels come from it and no index is asked (default: beside the "
+        "store)",
+    )
+    parser.add_argument(
+        "--configs", type=Path, metavar="DIR", help="tables and locks of plugin variants (default: the program's own)"
+    )
+    parser.add_argument(
+        "--install-memory",
+        metavar="SIZE",
+        help="most that installing one may take (default: what the container leaves beside the agent, at most 2GiB)",
+    )
+    parser.add_argument(
+        "--install-seconds", type=_seconds, default=3600, metavar="N", help="and how long (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--unwanted-seconds",
+        type=_seconds,
+        default=3600,
+        metavar="N",
+        help="how long one that nothing wants any more stays, unless a pod uses it (default: %(default)s)",
+    )
     parser.add_argument("--api-server", metavar="URL", help="the API server (default: that of this pod's cluster)")
     parser.add_argument("--api-authority", type=Path, metavar="FILE", help="certificates that it is checked by")
     parser.add_argument("--api-token", type=Path, metavar="FILE", help="token of an agent's pod; read anew each time")
@@ -69,13 +104,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused("--api-server, --api-authority and --api-token belong together: name all three, or none")
     access = default_access(environment) if arguments.api_server is None else Access(*named)
     node = find_own_node(access)
+    store = (arguments.store or default_store_root(environment)).absolute()
     settings = Settings(
         access,
         node,
-        (arguments.store or default_store_root(environment)).absolute(),
+        store,
         default_store_max_bytes(environment) if arguments.cache_bytes is None else bytes_of(arguments.cache_bytes),
         arguments.host_root,
         arguments.operator_namespace,
+        _keeping(arguments, store),
     )
     log_to_stderr(arguments.log_level, node=node.name)
 
@@ -84,6 +121,34 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"event": "serving", "node": node.name, "port": port}), flush=True)
 
     return run_agent(settings, listen(arguments.host, arguments.port), started)
+
+
+def _keeping(arguments: argparse.Namespace, store: Path) -> Keeping:
+    from hpi_agent.configuration import configs_directory
+    from hpi_agent.discovery import detect
+    from hpi_agent.node.installation import Bounds, Origin, memory_left
+    from hpi_agent.node.runtimes import Keeping
+    from hpi_agent.store.size import bytes_of
+
+    def beside(named: Path | None, name: str) -> Path:
+        return (named or store.with_name(name)).absolute()
+
+    if arguments.install_memory is None:
+        memory_bytes = memory_left(detect(Path("/")).memory.available_bytes)
+    else:
+        memory_bytes = bytes_of(arguments.install_memory)
+    origin = Origin(
+        beside(arguments.runtimes, NODE_RUNTIMES),
+        (arguments.configs or configs_directory()).absolute(),
+        beside(arguments.wheelhouse, NODE_WHEELHOUSE),
+    )
+    return Keeping(origin, Bounds(memory_bytes, arguments.install_seconds), arguments.unwanted_seconds)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number of seconds from 1, got {text!r}")
+    return int(text)
 
 
 def _port(text: str) -> int:

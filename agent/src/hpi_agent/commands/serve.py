@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpi_core.errors import Refused
-from hpi_core.names import ENV_AGENT
+from hpi_core.names import ENV_AGENT, ENV_DEVICE
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -133,7 +133,7 @@ def _serve(arguments: argparse.Namespace, manifest: Any, first: Any, command: An
     from hpi_agent.pipelines.effective import effective
     from hpi_agent.serve.server import Address, Setup, bind, run_server
 
-    plan = effective(manifest, paddlex.registry_config, official_model)
+    plan = effective(manifest, paddlex.registry_config, official_model, os.environ.get(ENV_DEVICE))
     listening = bind(Address(arguments.host, arguments.port))
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

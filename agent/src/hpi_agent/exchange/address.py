@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hpi_agent.exchange.token_file import read_token
 from hpi_core.errors import Refused
 from hpi_core.names import ENV_AGENT, ENV_AGENT_TOKEN
-
-MAX_TOKEN_BYTES: Final = 16_384
-"""Tokens of pods have 1 to 2 kB."""
 
 # The operator writes http://$(HOST_IP):8470; an address of IPv6 has no brackets then.
 _URL: Final = re.compile(r"http://(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.:-]+)):([0-9]{1,5})/?")
@@ -51,14 +49,7 @@ class AgentAddress:
         Raises:
             Refused: The file cannot be read, or holds none.
         """
-        try:
-            with self.token_file.open(encoding="ascii") as file:
-                token = file.read(MAX_TOKEN_BYTES + 1).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"the token {self.token_file} cannot be read: {error}") from error
-        if not token or len(token) > MAX_TOKEN_BYTES or not token.isprintable():
-            raise Refused(f"{self.token_file} holds no token of at most {MAX_TOKEN_BYTES} bytes")
-        return token
+        return read_token(self.token_file)
 
     def __str__(self) -> str:
         """Return the address for people."""

@@ -21,7 +21,6 @@ from hpi_core.api.v1alpha1.engine import (
 from hpi_core.api.v1alpha1.pipeline_status import RevisionName
 from hpi_core.api.v1alpha1.scalars import (
     MODEL_NAME,
-    Backend,
     Bytes,
     Digest,
     LabelName,
@@ -31,6 +30,7 @@ from hpi_core.api.v1alpha1.scalars import (
 )
 from hpi_core.digest import PREFIX
 from hpi_core.errors import InvalidManifest
+from hpi_core.formats import BACKENDS, Backend
 
 MAX_JSON_BYTES: Final = 256 * 1024
 """Largest JSON body in either direction."""
@@ -188,6 +188,9 @@ class WorkloadReport(ApiModel):
 
     engines: Annotated[tuple[Asked, ...], Field(strict=False, max_length=MAX_WORKLOAD_ENGINES), ListMap(("key",))] = ()
     """The resolutions that it uses."""
+
+    backends: Annotated[tuple[Backend, ...], Field(strict=False, max_length=len(BACKENDS)), ListSet()] = ()
+    """Backends that its models are served on now."""
 
 
 class SelfTestReport(ApiModel):

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from hpi_agent.exchange.address import MAX_TOKEN_BYTES
 from hpi_agent.exchange.answers import Unauthenticated
 from hpi_agent.exchange.limits import DEFAULT_LIMITS, Limits
 from hpi_agent.exchange.roles import Builds, Identify, PodIdentity, Reports, Shares
 from hpi_agent.exchange.tenants import Tenant, TenantCache
+from hpi_agent.exchange.token_file import MAX_TOKEN_BYTES
 from hpi_agent.store.directory import Store
 from hpi_core.errors import Overloaded, Refused
 

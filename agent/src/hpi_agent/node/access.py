@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hpi_agent.exchange.address import MAX_TOKEN_BYTES
+from hpi_agent.exchange.token_file import read_token
 from hpi_core.errors import Refused, Retry
 
 MOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -33,7 +33,10 @@ class Access:
         Raises:
             Retry: It cannot be read, or is empty: a kubelet mounts it again.
         """
-        return read_token(self.token_file)
+        try:
+            return read_token(self.token_file)
+        except Refused as refused:
+            raise Retry(str(refused)) from refused
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,6 @@ def default_access(environment: Mapping[str, str]) -> Access:
             "--api-server, --api-authority and --api-token"
         )
     return Access(f"https://{f'[{host}]' if ':' in host else host}:{port}", MOUNT / "ca.crt", MOUNT / "token")
-
-
-def read_token(path: Path) -> str:
-    """Return the token of a file.
-
-    Raises:
-        Retry: It cannot be read, is empty or no token.
-    """
-    try:
-        with path.open("rb") as file:
-            token = file.read(MAX_TOKEN_BYTES + 1).strip().decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Retry(f"the token {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not token or len(token) > MAX_TOKEN_BYTES:
-        raise Retry(f"the token {path} has {len(token)} bytes; 1 to {MAX_TOKEN_BYTES} are expected")
-    return token
 
 
 def claims_of(token: str) -> Mapping[str, Any]:

@@ -22,11 +22,13 @@ from hpi_agent.node.access import Access, OwnNode, own_node
 from hpi_agent.node.api import Api
 from hpi_agent.node.builds import LeasedBuilds
 from hpi_agent.node.cache import NodeCache
+from hpi_agent.node.cache_room import CacheRoom
 from hpi_agent.node.engines import Engines
 from hpi_agent.node.events import Events
 from hpi_agent.node.identify import TokenReviews
 from hpi_agent.node.reporter import Reporter, Sources
 from hpi_agent.node.reports import PodReports
+from hpi_agent.node.runtimes import Keeping, Runtimes
 from hpi_agent.node.watch import OwnHpiNode
 from hpi_agent.store.directory import Store
 from hpi_core.errors import Retry, Stop
@@ -56,6 +58,8 @@ class Settings:
     """Where the host's `/` is found."""
     operator_namespace: str
     """Where self-test pods run."""
+    keeping: Keeping
+    """How runtimes are kept that this agent installs."""
 
 
 def run_agent(settings: Settings, listening: socket.socket, started: Callable[[int], None]) -> int:
@@ -86,28 +90,44 @@ def run_agent(settings: Settings, listening: socket.socket, started: Callable[[i
     engines, events = Engines(api), Events(api, node.name)
     builds = LeasedBuilds(api, node.name, engines, events, wake.set)
     reports = PodReports(engines, lambda: own.current, settings.operator_namespace, wake.set)
-    server = ExchangeServer(Exchange(store, TokenReviews(api, node.name), reports, builds), listening)
+    exchange = Exchange(store, TokenReviews(api, node.name), reports, builds)
+    server = ExchangeServer(exchange, listening)
     reporter = Reporter(api, settings.access, wake)
     server.start()
     own.thread.start()
-    cache = NodeCache(store, settings.cache_bytes)
+    cache, room = NodeCache(store, settings.cache_bytes), CacheRoom(exchange)
+    runtimes = Runtimes(settings.keeping, wake.set)
+    runtimes.thread.start()
     reporter.start(
-        Sources(own, reports, builds, engines, cache, events, lambda: detect(settings.host_root), _version())
+        Sources(
+            own=own,
+            reports=reports,
+            builds=builds,
+            engines=engines,
+            cache=cache,
+            room=room,
+            runtimes=runtimes,
+            events=events,
+            detect=lambda: detect(settings.host_root),
+            agent_version=_version(),
+        )
     )
     log.info("the agent serves its node", extra={"port": server.port, "store": str(settings.store), "pid": os.getpid()})
     started(server.port)
     threads: dict[str, Callable[[], bool]] = {
         "watch": own.thread.is_alive,
         "reporter": reporter.thread.is_alive,
+        "runtimes": runtimes.thread.is_alive,
         "server": lambda: server.is_serving,
     }
     dead = ""
     while not dead and not ending.wait(LOOK_SECONDS):
         dead = next((name for name, lives in threads.items() if not lives()), "")
         # Pods bring entries past the reporter.
-        if cache.has_changed():
+        if cache.has_changed() or room.has_changed():
             wake.set()
     log.info("the agent ends")
+    runtimes.stop()
     reporter.stop()
     own.stop()
     server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
@@ -14,9 +15,11 @@ import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
 from hpi_agent.node.access import Access
-from hpi_agent.node.api_errors import Answered, Away, NotThere, problem_of
+from hpi_agent.node.api_errors import FORBIDDEN, Answered, Away, NotThere, missing_right, problem_of
 from hpi_core.errors import HpiError, Refused
 from hpi_core.names import AGENT_FIELD_MANAGER
+
+log: Final = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -53,6 +56,7 @@ class Api:
             Refused: The file with the server's authority cannot be read.
         """
         self._access = access
+        self._lacking: set[str] = set()
         context = create_urllib3_context()
         try:
             context.load_verify_locations(cafile=str(access.authority))
@@ -161,6 +165,11 @@ class Api:
             message = str(told.get("message", "")) if isinstance(told, dict) else ""
         except (ValueError, RecursionError, HpiError):
             message = ""
+        lacking = missing_right(message) if answer.status == FORBIDDEN else None
+        if lacking is not None and lacking not in self._lacking:
+            # Once: it is refused again and again until somebody grants it.
+            self._lacking.add(lacking)
+            log.error("a right is missing: grant it to the agents' service account", extra={"right": lacking})
         wish = str(answer.headers.get("Retry-After", ""))
         return problem_of(what, answer.status, message, float(wish) if wish.isdigit() else None)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from hpi_core.errors import Refused, Retry
 
 
@@ -35,6 +38,22 @@ class Away(Retry):
     def __init__(self, message: str, after_seconds: float | None = None) -> None:
         self.after_seconds = after_seconds
         super().__init__(message)
+
+
+FORBIDDEN: Final = 403
+
+_LACKING: Final = re.compile(r'User ".*" cannot (\w+) resource "([^"]+)" in API group "([^"]*)"')
+
+
+def missing_right(message: str) -> str | None:
+    """Return the right that the API server misses in whoever asked: `patch hpinodes/status.hpi.paddlex.io`.
+
+    None: it refuses for another reason, such as a policy.
+    """
+    found = _LACKING.search(message)
+    if found is None:
+        return None
+    return f"{found[1]} {found[2]}{'.' if found[3] else ''}{found[3]}"
 
 
 PASSING = frozenset({408, 410, 429, 500, 502, 503, 504})

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from hpi_agent.exchange.address import MAX_TOKEN_BYTES
 from hpi_agent.exchange.roles import PodIdentity
+from hpi_agent.exchange.token_file import MAX_TOKEN_BYTES
 from hpi_agent.node.access import claims_of
 from hpi_agent.node.api import Api
+from hpi_agent.node.api_errors import Answered, Away
 from hpi_core.errors import Overloaded, Refused
 from hpi_core.names import AGENT_AUDIENCE
 
@@ -92,7 +93,12 @@ class TokenReviews:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         asked_at = self._clock()
         try:
-            who = identity(self._api.create(REVIEWS, body).get("status") or {}, self._node, _expiry(token))
+            review = self._api.create(REVIEWS, body)
+        except Answered as refused:
+            # Whose the token is nobody knows then: it is the agent that was refused.
+            raise Away(f"the API server does not say whose a token is: {refused}") from refused
+        try:
+            who = identity(review.get("status") or {}, self._node, _expiry(token))
         except Refused as refusal:
             return _Answer(asked_at + REFUSED_SECONDS, None, str(refusal))
         left = (who.expires_at - self._now()).total_seconds()

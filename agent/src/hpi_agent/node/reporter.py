@@ -13,19 +13,25 @@ from typing import Final
 
 from hpi_agent.node.access import Access, own_node
 from hpi_agent.node.api import Api, Document
-from hpi_agent.node.api_errors import Away, Conflict, NotThere
+from hpi_agent.node.api_errors import Answered, Away, Conflict, NotThere
 from hpi_agent.node.builds import LeasedBuilds
 from hpi_agent.node.cache import LOOK_SECONDS, CacheLook, NodeCache
-from hpi_agent.node.engines import Engines
+from hpi_agent.node.cache_room import CacheRoom
+from hpi_agent.node.engines import Engines, Name
 from hpi_agent.node.events import Events
 from hpi_agent.node.hardware import faults, hardware
+from hpi_agent.node.on_disk import FAILED as NOT_INSTALLED
+from hpi_agent.node.on_disk import INSTALLING
 from hpi_agent.node.paths import HPI_NODES
 from hpi_agent.node.reports import PodReports
-from hpi_agent.node.status import Cache, Sight, is_news, node_status, read_spec, statement
+from hpi_agent.node.runtimes import Runtimes
+from hpi_agent.node.status import Cache, CacheProblem, Sight, is_news, node_status, read_spec, statement
 from hpi_agent.node.watch import OwnHpiNode
 from hpi_agent.profile import Machine
+from hpi_core import reasons
 from hpi_core.errors import HpiError, Retry, Stop
 from hpi_core.moments import stamp
+from hpi_core.reasons import REASONS
 
 log: Final = logging.getLogger(__name__)
 
@@ -37,6 +43,8 @@ YOUNG_SECONDS: Final = 90.0
 """How long an agent that begins waits for the word of pods that were counted before; each speaks once a minute."""
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
+WARNINGS: Final = frozenset({"HardwareFaulty", "SelfTestFailed", "CacheFull", "CacheUnusable", "RuntimeInstallFailed"})
+"""Reasons for which somebody should look."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Sources:
     builds: LeasedBuilds
     engines: Engines
     cache: NodeCache
+    room: CacheRoom
+    runtimes: Runtimes
     events: Events
     detect: Callable[[], Machine]
     agent_version: str | None
@@ -138,19 +148,24 @@ class Reporter:
         if self._inherited is None:
             self._inherited = (hpi_node.get("status") or {}).get("workloads") or ()
         sources.engines.want(spec)
-        found = self._look_at_cache(sources, spec.cache_quota_bytes)
-        states = sources.engines.states(found.engines, sources.builds.building())
+        found, problem = self._look_at_cache(sources, spec.cache_quota_bytes)
+        states = self._states_of_engines(sources, found)
         words, silent_seconds = sources.reports.workloads.current(self._clock())
         age = self._clock() - self._begun_at
+        sources.runtimes.want(spec)
+        on_disk = sources.runtimes.states()
+        sources.reports.drop(name for name, one in on_disk.items() if one.state in (INSTALLING, NOT_INSTALLED))
         results = sources.reports.results
         sight = Sight(
             hardware=hardware(machine),
             faults=faults(machine),
             results=results,
+            on_disk=on_disk,
             words=words,
             inherited=self._inherited if age < YOUNG_SECONDS else (),
             engines=states,
             cache=found.cache,
+            cache_problem=problem,
             agent_version=sources.agent_version,
         )
         self._state(sources, hpi_node, node_status(hpi_node, sight, stamp(self._now())))
@@ -165,13 +180,23 @@ class Reporter:
             self._machine, self._detected_at = sources.detect(), now
         return self._machine, DETECT_SECONDS - (now - self._detected_at)
 
-    def _look_at_cache(self, sources: Sources, quota: int | None) -> CacheLook:
+    def _states_of_engines(self, sources: Sources, found: CacheLook) -> dict[Name, str]:
         try:
-            return sources.cache.look(quota, sources.engines.kept())
+            return sources.engines.states(found.engines, sources.builds.building())
+        except Answered as error:
+            # Without the right to read them the rest is told all the same; the log has the right's name.
+            self._failed(error)
+            return {}
+
+    def _look_at_cache(self, sources: Sources, quota: int | None) -> tuple[CacheLook, CacheProblem | None]:
+        try:
+            found = sources.cache.look(quota, sources.engines.kept())
         except Stop as error:
             # A volume that cannot be read must not keep the rest from being told.
             self._failed(error)
-            return CacheLook(Cache(quota or 0), frozenset())
+            return CacheLook(Cache(quota or 0), frozenset()), CacheProblem("CacheUnusable", str(error))
+        full = sources.room.full()
+        return found, None if full is None else CacheProblem("CacheFull", full)
 
     def _state(self, sources: Sources, hpi_node: Document, status: Document) -> None:
         if not is_news(status, hpi_node):
@@ -195,10 +220,14 @@ class Reporter:
         self._tell(sources, hpi_node, written)
 
     def _tell(self, sources: Sources, before: Document, written: Document) -> None:
-        """Tell an event where the node became ready or not, or became so for another reason."""
-        [ready] = [one for one in written["status"]["conditions"] if one["type"] == "Ready"]
-        was = [one for one in (before.get("status") or {}).get("conditions") or () if one.get("type") == "Ready"]
-        if was and (was[0]["status"], was[0]["reason"]) == (ready["status"], ready["reason"]):
-            return
-        is_bad = ready["reason"] in ("HardwareFaulty", "SelfTestFailed")
-        sources.events.tell(written, "Report", ready["reason"], ready["message"], warning=is_bad)
+        """Tell an event for each condition that holds or does not hold since, or for another reason."""
+        known = {one["type"]: one for one in (before.get("status") or {}).get("conditions") or ()}
+        for one in written["status"]["conditions"]:
+            was = known.get(one["type"])
+            if was is not None and (was["status"], was["reason"]) == (one["status"], one["reason"]):
+                continue
+            if one["type"] == reasons.CACHE_READY and was is None and one["status"] == "True":
+                # That nothing is wrong with it is no news.
+                continue
+            note = one["message"] or REASONS[one["reason"]].meaning
+            sources.events.tell(written, "Report", one["reason"], note, warning=one["reason"] in WARNINGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Final
 
@@ -73,6 +73,13 @@ class PodReports:
             self._recorded.update(results)
             self._on_record.notify_all()
 
+    def drop(self, runtimes: Iterable[str]) -> None:
+        """Forget results of runtimes that are made anew: what was tested is not there any more."""
+        with self._on_record:
+            for name in runtimes:
+                self._results.pop(name, None)
+                self._recorded.pop(name, None)
+
     def take(self, who: PodIdentity, report: WorkloadReport) -> None:
         """Remember what a pod serves. It is forgotten three minutes after its last word.
 
@@ -94,7 +101,15 @@ class PodReports:
                 # That it serves is worth more than on what; it tells both again in a minute.
                 log.warning("an engine of a pod is not known", extra={"pod": who.pod, "cause": str(error)})
         engines = tuple(sorted(name for name in names if name is not None))
-        told = Told(who.namespace, report.pipeline, report.revision, report.engine_active, report.message, engines)
+        told = Told(
+            who.namespace,
+            report.pipeline,
+            report.revision,
+            report.engine_active,
+            report.message,
+            engines,
+            tuple(sorted(report.backends)),
+        )
         if self.workloads.take(who.pod_uid, told, self._clock()):
             words = {"namespace": who.namespace, "pod": who.pod, "pipeline": report.pipeline}
             log.info("a pod serves", extra={**words, "engineActive": report.engine_active})

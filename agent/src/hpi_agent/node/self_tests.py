@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from hpi_agent.exchange.reports import SelfTestReport
 from hpi_agent.exchange.roles import PodIdentity
+from hpi_agent.node.on_disk import FAILED as NOT_INSTALLED
+from hpi_agent.node.on_disk import INSTALLED, INSTALLING, OnDisk
 from hpi_core.api.v1alpha1.node import NodeSpec, WantedRuntime
 from hpi_core.errors import Refused
 from hpi_core.names import SELF_TEST_ACCOUNT, self_test_name
@@ -62,7 +64,10 @@ def result_of(report: SelfTestReport, now: str) -> Result:
 
 
 def runtime_rows(
-    wanted: Sequence[WantedRuntime], results: Mapping[str, Result], before: Sequence[Mapping[str, Any]]
+    wanted: Sequence[WantedRuntime],
+    results: Mapping[str, Result],
+    before: Sequence[Mapping[str, Any]],
+    on_disk: Mapping[str, OnDisk] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield what is said of each wanted runtime of which something is known.
 
@@ -73,14 +78,25 @@ def runtime_rows(
         wanted: Runtimes that the node shall have.
         results: Results that were told since this agent began, by runtime.
         before: What HPINode.status says.
+        on_disk: How far those are that this agent installs, by runtime.
     """
     known = {one.get("name"): one for one in before}
     for one in wanted:
-        result, said = results.get(one.name), known.get(one.name)
+        result, said, disk = results.get(one.name), known.get(one.name), (on_disk or {}).get(one.name)
+        if disk is not None and disk.state in (INSTALLING, NOT_INSTALLED):
+            yield _of_disk(one, disk)
+            continue
         if result is not None and result.lock_digest == one.lock_digest:
             yield _row(one, result)
         elif said is not None and said.get("lockDigest") == one.lock_digest and said.get("selfTest"):
             yield dict(said)
+        elif disk is not None and disk.state == INSTALLED:
+            yield _of_disk(one, disk)
+
+
+def _of_disk(wanted: WantedRuntime, disk: OnDisk) -> dict[str, Any]:
+    said = {"name": wanted.name, "lockDigest": wanted.lock_digest, "state": disk.state}
+    return {**said, "message": disk.message[:MAX_MESSAGE]} if disk.message else said
 
 
 def _row(wanted: WantedRuntime, result: Result) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from hpi_agent.node.conditions import ready
+from hpi_agent.node.conditions import condition, ready
+from hpi_agent.node.on_disk import FAILED as NOT_INSTALLED
+from hpi_agent.node.on_disk import INSTALLING, OnDisk
 from hpi_agent.node.self_tests import FAILED, PASSED, Result, runtime_rows
 from hpi_agent.node.workloads import Told, summed_up
+from hpi_core import reasons
 from hpi_core.api.base import API_VERSION
 from hpi_core.api.v1alpha1.node import MAX_WORKLOADS, Hardware, NodeSpec, NodeStatus
 from hpi_core.errors import Refused, Stop
@@ -35,6 +38,14 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class CacheProblem:
+    """Why the node's cache does not take what pods bring."""
+
+    reason: Literal["CacheFull", "CacheUnusable"]
+    message: str
+
+
+@dataclass(frozen=True)
 class Sight:
     """What an agent knows of its node."""
 
@@ -43,6 +54,8 @@ class Sight:
     """Why devices cannot compute."""
     results: Mapping[str, Result] = field(default_factory=dict)
     """Of self-tests that ended since this agent began, by runtime."""
+    on_disk: Mapping[str, OnDisk] = field(default_factory=dict)
+    """How far runtimes are that this agent installs, by runtime."""
     words: Sequence[Told] = ()
     """The last words of the pods that still speak."""
     inherited: Sequence[Mapping[str, Any]] = ()
@@ -50,6 +63,8 @@ class Sight:
     engines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """State of wanted engines by namespace and name; one that is not here is `Absent`."""
     cache: Cache = field(default_factory=Cache)
+    cache_problem: CacheProblem | None = None
+    """Why the cache does not take what pods bring; None: it does, as far as anybody knows."""
     agent_version: str | None = None
 
 
@@ -81,13 +96,13 @@ def node_status(hpi_node: Mapping[str, Any], sight: Sight, now: str) -> Document
     """
     spec, before = read_spec(hpi_node), _mapping(hpi_node.get("status"))
     generation = int(hpi_node["metadata"].get("generation", 1))
-    runtimes = list(runtime_rows(spec.runtimes, sight.results, before.get("runtimes") or ()))
+    runtimes = list(runtime_rows(spec.runtimes, sight.results, before.get("runtimes") or (), sight.on_disk))
     workloads, omitted = summed_up(sight.words)
     if sight.inherited:
         workloads, omitted = _with_inherited(workloads, omitted, sight.inherited)
     status = {
         "observedGeneration": generation,
-        "conditions": [_ready(hpi_node, spec, runtimes, sight, now)],
+        "conditions": [_ready(hpi_node, spec, runtimes, sight, now), _cache_ready(hpi_node, sight, now)],
         "hardware": _plain(sight.hardware),
         "runtimes": runtimes,
         "workloads": workloads,
@@ -156,13 +171,19 @@ def _cache(cache: Cache) -> Document:
 def _ready(
     hpi_node: Mapping[str, Any], spec: NodeSpec, runtimes: Sequence[Mapping[str, Any]], sight: Sight, now: str
 ) -> Document:
-    states = {one["name"]: one["selfTest"] for one in runtimes}
+    states = {one["name"]: one.get("selfTest", {}) for one in runtimes}
+    broken = [f"{one['name']}: {one.get('message', '')}" for one in runtimes if _is_in(one, NOT_INSTALLED)]
+    coming = [f"{one['name']}: {one.get('message', '')}" for one in runtimes if _is_in(one, INSTALLING)]
     failed = [f"{name}: {one.get('message', '')}" for name, one in states.items() if one.get("state") == FAILED]
     waiting = [one.name for one in spec.runtimes if states.get(one.name, {}).get("state") not in (PASSED, FAILED)]
     if sight.faults:
         status, reason, message = "False", "HardwareFaulty", "; ".join(sight.faults)
     elif failed:
         status, reason, message = "False", "SelfTestFailed", "; ".join(failed)
+    elif broken:
+        status, reason, message = "False", "RuntimeInstallFailed", "; ".join(broken)
+    elif coming:
+        status, reason, message = "False", "RuntimeInstalling", "; ".join(coming)
     elif not spec.runtimes:
         status, reason, message = "False", "NoRuntimeFits", "no runtime is wanted here"
     elif waiting:
@@ -170,6 +191,18 @@ def _ready(
     else:
         status, reason, message = "True", "SelfTestPassed", "every wanted runtime passed its self-test"
     return ready(hpi_node, status, reason, message, now)
+
+
+def _is_in(runtime: Mapping[str, Any], state: str) -> bool:
+    """Return whether an installation is in a state; of a runtime that was tested its test is told."""
+    return runtime["state"] == state and "selfTest" not in runtime
+
+
+def _cache_ready(hpi_node: Mapping[str, Any], sight: Sight, now: str) -> Document:
+    problem = sight.cache_problem
+    if problem is None:
+        return condition(hpi_node, reasons.CACHE_READY, "True", "AsWanted", "", now)
+    return condition(hpi_node, reasons.CACHE_READY, "False", problem.reason, problem.message, now)
 
 
 def _problems(error: ValidationError) -> str:

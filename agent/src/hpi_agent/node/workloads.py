@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hpi_agent.exchange.reports import Active
-from hpi_core.api.v1alpha1.node import MAX_ENGINES_OF_ALL_WORKLOADS, MAX_WORKLOADS
+from hpi_core.api.v1alpha1.node import MAX_BACKENDS_OF_A_WORKLOAD, MAX_ENGINES_OF_ALL_WORKLOADS, MAX_WORKLOADS
 from hpi_core.errors import Overloaded, Refused
 
 SILENT_SECONDS: Final = 180.0
@@ -33,6 +33,8 @@ class Told:
     message: str = ""
     engines: tuple[str, ...] = ()
     """HPIEngines that it uses."""
+    backends: tuple[str, ...] = ()
+    """Backends that it serves on."""
 
 
 class Workloads:
@@ -94,6 +96,7 @@ def summed_up(words: Iterable[Told]) -> tuple[list[dict[str, Any]], int]:
             **dict(zip(("namespace", "pipeline", "revision"), key, strict=True)),
             "engineActive": _counts(found[key]),
             "engines": list(engines[key]),
+            "backends": sorted({name for told in found[key] for name in told.backends})[:MAX_BACKENDS_OF_A_WORKLOAD],
             "message": _message(found[key]),
         }
         for key in kept

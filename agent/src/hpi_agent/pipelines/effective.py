@@ -11,7 +11,7 @@ from urllib.parse import quote
 from hpi_agent.engines.base import Device
 from hpi_agent.pipelines.inference_settings import (
     build_problems,
-    device_or_problem,
+    device_of,
     hpi_settings,
     inference_problems,
 )
@@ -94,6 +94,7 @@ def effective(
     manifest: HPIPipeline,
     registry: Callable[[str], JsonObject | None],
     official: OfficialModel = lambda name, wanted_format: None,
+    given: str | None = None,
 ) -> Effective:
     """Return what one machine runs for a manifest.
 
@@ -101,6 +102,7 @@ def effective(
         manifest: A checked manifest.
         registry: Returns the YAML of a pipeline of PaddleX's registry by name, or None.
         official: Where a model comes from that has no source; without it such a model is refused.
+        given: The device that a pod was given ($HPI_DEVICE); None: this is no pod of a cluster.
 
     Raises:
         InvalidManifest: A setting would change the answer and cannot be honoured here; every problem is listed.
@@ -112,7 +114,7 @@ def effective(
         *build_problems(spec.build),
         *serving_problems(spec),
     ]
-    device = device_or_problem(spec.inference.device, "spec.inference.device", problems)
+    device = device_of(spec.inference.device, given, problems)
     not_applicable = tuple(_not_applicable(manifest))
     if spec.module is not None:
         source = spec.module.model

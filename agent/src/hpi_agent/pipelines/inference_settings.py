@@ -10,6 +10,7 @@ from hpi_agent.pipelines.device import read_device
 from hpi_agent.pipelines.ocr_config import JsonObject
 from hpi_core.api.v1alpha1.pipeline import Build, Inference
 from hpi_core.errors import Refused
+from hpi_core.names import ENV_DEVICE
 
 OTHER_ENGINES: Final = frozenset(
     {"paddle", "paddle_static", "paddle_dynamic", "flexible", "transformers", "onnxruntime", "genai_client"}
@@ -50,6 +51,28 @@ def device_or_problem(written: str | None, path: str, problems: list[str]) -> De
     except Refused as refused:
         problems.append(f"{path}: {refused}")
         return CPU
+
+
+def device_of(asked: str | None, given: str | None, problems: list[str]) -> Device:
+    """Return the device that computes: the one asked for, else the one that the pod was given, else the processors.
+
+    Args:
+        asked: `spec.inference.device`, or None.
+        given: What `$HPI_DEVICE` says, or None: this is no pod of a cluster.
+        problems: What is wrong with either joins them, and that they are of two kinds.
+    """
+    if not given:
+        return device_or_problem(asked, "spec.inference.device", problems)
+    pod = device_or_problem(given, f"${ENV_DEVICE}", problems)
+    if asked is None:
+        return pod
+    device = device_or_problem(asked, "spec.inference.device", problems)
+    if device.kind != pod.kind and not problems:
+        problems.append(
+            f"spec.inference.device: is {asked}, and this pod was placed on {given} (${ENV_DEVICE}); take it out, or "
+            "name the class of hardware that has it in spec.placement.accelerators"
+        )
+    return device
 
 
 def hpi_settings(inference: Inference) -> JsonObject | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +15,15 @@ from hpi_agent.plugins.interpreters import Interpreter
 from hpi_agent.plugins.variants import LockedList, Variant, find_variant
 from hpi_agent.store.directory import Store
 from hpi_core.digest import PREFIX, digest_of_json
+from hpi_core.errors import Refused
 
 KIND: Final = "plugins"
 TREE_FORMAT: Final = 1
 """Raised when trees are made in another way, so that those made before are not taken for new ones."""
+PLUGIN_FILE: Final = "hpi-plugin.json"
+"""At the top of an environment: `variant` and `lockDigest`, for the program that runs in it."""
+ENV_PLUGINS: Final = "HPI_PLUGINS"
+"""Names a second store, which an image brings and nobody writes: environments are looked for there as well."""
 _HEX_DIGITS: Final = 16
 
 log: Final = logging.getLogger(__name__)
@@ -37,7 +42,9 @@ class PluginEnvironment:
     """Version of every package in it, by name as in the list."""
 
 
-def find_environment(store: Store, name: str, configs: Path | None = None) -> PluginEnvironment | None:
+def find_environment(
+    store: Store, name: str, configs: Path | None = None, features: Sequence[str] = ()
+) -> PluginEnvironment | None:
     """Return the installed environment of a variant, None when there is none that today's lists describe.
 
     Looks at the manifest only; every file is compared by `Entry.verify`.
@@ -46,11 +53,12 @@ def find_environment(store: Store, name: str, configs: Path | None = None) -> Pl
         store: Where to look.
         name: Such as `paddle2onnx`.
         configs: The folder `configs`; None: the project's own.
+        features: Names of the features that it was installed with.
 
     Raises:
-        Refused: No variant has that name.
+        Refused: No variant has that name, or it has no such feature.
     """
-    variant = find_variant(name, configs or configs_directory())
+    variant = find_variant(name, configs or configs_directory()).with_features(features)
     trees = _trees(store, name)
     for locked in variant.lists:
         for tree in trees:
@@ -59,6 +67,20 @@ def find_environment(store: Store, name: str, configs: Path | None = None) -> Pl
             if (found := open_environment(store, variant, locked, tree)) is not None:
                 return found
     return None
+
+
+def stores_of_plugins(store: Store, environment: Mapping[str, str]) -> tuple[Store, ...]:
+    """Return where environments are looked for: the store, then what `$HPI_PLUGINS` names.
+
+    Raises:
+        Refused: The variable names no directory.
+    """
+    named = environment.get(ENV_PLUGINS)
+    if not named:
+        return (store,)
+    if not Path(named).is_dir():
+        raise Refused(f"${ENV_PLUGINS} is {named!r}, which is no directory; name a store with plugins, or unset it")
+    return (store, Store(Path(named).absolute()))
 
 
 def open_environment(store: Store, variant: Variant, locked: LockedList, tree: str) -> PluginEnvironment | None:
@@ -94,7 +116,7 @@ def about(variant: Variant, locked: LockedList, interpreter: Interpreter) -> dic
     """Return what a tree's manifest says of it."""
     return {
         "variant": variant.name,
-        "list": locked.path.name,
+        "list": locked.name,
         "lock": locked.digest,
         "versions": dict(locked.versions),
         "interpreter": {
@@ -107,8 +129,8 @@ def about(variant: Variant, locked: LockedList, interpreter: Interpreter) -> dic
 
 
 def former_trees(store: Store, variant: Variant) -> list[str]:
-    """Return the names of a variant's trees that were made from lists it no longer has."""
-    prefixes = tuple(_prefix(variant, locked) for locked in variant.lists)
+    """Return the names of a variant's trees that were made from lists it no longer has, with any features."""
+    prefixes = tuple(_prefix(variant, locked) for one in variant.with_any_features() for locked in one.lists)
     return [name for name in _trees(store, variant.name) if not name.startswith(prefixes)]
 
 

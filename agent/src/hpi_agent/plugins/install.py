@@ -40,26 +40,29 @@ class Wish:
     """Folder that all wheels come from; None: an index."""
     processors: int = 1
     """Processes that may compile at once."""
+    features: tuple[str, ...] = ()
+    """Names of the variant's features to install with it."""
 
 
 def install(store: Store, wish: Wish, say: Say = lambda event, facts: None) -> PluginEnvironment:
     """Return the environment of a variant, made unless it is there already. Of two calls at once, one makes it.
 
     Raises:
-        Refused: No such variant, no Python that fits, no such wheelhouse.
+        Refused: No such variant or feature, no Python that fits, no such wheelhouse.
         SourceFailed: A wheel is missing, or is not the one that was locked.
         Stop: The disk is full, the store cannot be written, a step or the self-test fails.
     """
-    variant = find_variant(wish.variant, wish.configs)
+    variant = find_variant(wish.variant, wish.configs).with_features(wish.features)
     _check_wheelhouse(wish.wheelhouse)
-    if wish.python is None and (present := find_environment(store, variant.name, wish.configs)) is not None:
+    present = find_environment(store, variant.name, wish.configs, wish.features) if wish.python is None else None
+    if present is not None:
         say("present", {"python": str(present.python)})
         return present
     interpreter = choose_interpreter(variant, wish)
     locked = variant.list_for(interpreter)
     name = tree_name(variant, locked, interpreter)
     recipe = Recipe(variant, locked, interpreter, wish.wheelhouse, wish.environment, wish.processors)
-    chosen = {"variant": variant.name, "holds": variant.holds, "list": locked.path.name}
+    chosen = {"variant": variant.name, "holds": variant.holds, "list": locked.name}
     say("chosen", {**chosen, "python": str(interpreter.path), "tree": name})
     found = open_environment(store, variant, locked, name)
     if found is not None:

@@ -58,7 +58,8 @@ def install_packages(pip_python: Path, target: Path, scratch: Path, recipe: Reci
     """
     command = [str(pip_python), "-I", "-m", "pip", "--no-color", "install"]
     command += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile", "--progress-bar", "off"]
-    command += ["--target", str(target), "--requirement", str(recipe.locked.path)]
+    command += ["--target", str(target)]
+    command += [word for path in recipe.locked.paths for word in ("--requirement", str(path))]
     if recipe.wheelhouse is not None:
         command += ["--no-index", "--find-links", str(recipe.wheelhouse)]
     environment = clean_environment.for_pip(recipe.environment, scratch, alone=recipe.wheelhouse is not None)
@@ -70,7 +71,7 @@ def install_packages(pip_python: Path, target: Path, scratch: Path, recipe: Reci
         raise failure_of(ended.lines, recipe.locked, recipe.wheelhouse)
     if (installed := installed_versions(target)) != recipe.locked.versions:
         differing = sorted(installed.items() ^ recipe.locked.versions.items())
-        raise Bug(f"pip reported success, but {target} and {recipe.locked.path.name} differ in {differing}")
+        raise Bug(f"pip reported success, but {target} and {recipe.locked.name} differ in {differing}")
 
 
 def installed_versions(folder: Path) -> dict[str, str]:

@@ -53,16 +53,16 @@ def failure_of(lines: Sequence[str], locked: LockedList, wheelhouse: Path | None
     reason = "\n".join(f"  {line.strip()}" for line in _reason(lines))
     place = f"the wheelhouse {wheelhouse}" if wheelhouse is not None else "the index that pip is set up for"
     if "DO NOT MATCH THE HASHES" in text:
-        said = f"{place} has another file than the one that {locked.path.name} was made with; nothing was installed"
+        said = f"{place} has another file than the one that {locked.name} was made with; nothing was installed"
         advice = "Use an index or a wheelhouse with the original files; a file that was altered must not be installed."
     elif _RETRYING in text:
         said = f"{place} cannot be reached; nothing was installed"
         advice = "Repair the network or pip's settings, or use --wheelhouse DIR."
     elif "No matching distribution" in text or "Could not find a version" in text:
-        said = f"{place} lacks a wheel of {locked.path.name}; nothing was installed"
+        said = f"{place} lacks a wheel of {locked.name}; nothing was installed"
         advice = _how_to_fill(locked) if wheelhouse is not None else "Use an index that has it, or --wheelhouse DIR."
     else:
-        said = f"pip could not install {locked.path.name} from {place}; nothing was installed"
+        said = f"pip could not install {locked.name} from {place}; nothing was installed"
         advice = "Repair what it names; without a network use --wheelhouse DIR." if wheelhouse is None else ""
     return SourceFailed(f"{said}. pip said:\n{reason}\n{advice}".rstrip())
 
@@ -77,7 +77,8 @@ def _reason(lines: Sequence[str]) -> list[str]:
 
 
 def _how_to_fill(locked: LockedList) -> str:
+    lists = " ".join(f"-r {path}" for path in locked.paths)
     return (
         f"Where there is a network, a Python {locked.python} of the same architecture fills it with:\n"
-        f"  python{locked.python} -m pip download --no-deps --require-hashes -r {locked.path} -d DIR"
+        f"  python{locked.python} -m pip download --no-deps --require-hashes {lists} -d DIR"
     )

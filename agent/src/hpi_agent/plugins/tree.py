@@ -10,12 +10,14 @@ The tree can be moved, and read from a volume that cannot be written:
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 from pathlib import Path
 from typing import Final
 
 from hpi_agent.plugins import clean_environment
+from hpi_agent.plugins.environment import PLUGIN_FILE
 from hpi_agent.plugins.interpreters import Interpreter
 from hpi_agent.plugins.packages import install_packages, make_environment, make_installer
 from hpi_agent.plugins.recipe import Recipe, Say
@@ -23,7 +25,7 @@ from hpi_agent.plugins.self_test import run_self_test
 from hpi_agent.plugins.step import failed_step, is_disk_full, run_step
 
 COMPILE_SECONDS: Final = 1200
-KEPT: Final = ("bin", "include", "lib", "lib64", "pyvenv.cfg")
+KEPT: Final = ("bin", "include", "lib", "lib64", "pyvenv.cfg", PLUGIN_FILE)
 """What a finished tree holds at its top."""
 MAX_COMPILERS: Final = 8
 
@@ -44,6 +46,8 @@ def make_tree(directory: Path, recipe: Recipe, say: Say) -> None:
     target = site_packages(directory, recipe.interpreter)
     install_packages(pip_python, target, scratch, recipe, say)
     _remove_traces(directory, target)
+    identity = {"variant": recipe.variant.name, "lockDigest": recipe.locked.digest}
+    (directory / PLUGIN_FILE).write_text(json.dumps(identity), encoding="utf-8")
     say("compiling", {})
     _compile(directory, target, scratch, recipe)
     say("testing", {"limitSeconds": recipe.variant.self_test_seconds})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hpi_agent.plugins.interpreters import Interpreter, version_tuple
-from hpi_core.digest import digest_of_bytes
+from hpi_core.digest import digest_of_bytes, digest_of_json
 from hpi_core.errors import Bug, Refused
 from hpi_core.spelling import did_you_mean
 
@@ -29,19 +31,26 @@ class _Row(BaseModel):
     diskBytes: int
     selfTest: str
     selfTestSeconds: int
+    lists: list[str] = []
+    features: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class LockedList:
-    """One list of configs/locks: exact versions and the SHA-256 of every wheel."""
+    """One list of configs/locks, or several that belong together: exact versions and the SHA-256 of every wheel."""
 
-    path: Path
+    paths: tuple[Path, ...]
     python: str
     """Such as `3.11`."""
     digest: str
-    """`sha256:<hex>` of the list's bytes."""
+    """`sha256:<hex>` of the list's bytes; of several, of their digests in order (canonical JSON)."""
     versions: dict[str, str]
     """Version of every package, by name."""
+
+    @property
+    def name(self) -> str:
+        """Names of the files, for people."""
+        return ", ".join(path.name for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,43 @@ class Variant:
     disk_bytes: int
     self_test: Path
     self_test_seconds: int
-    lists: tuple[LockedList, ...]
-    """One per Python, the newest Python first."""
+    own: tuple[LockedList, ...]
+    """What it holds without any feature: one per Python, the newest Python first."""
+    features: Mapping[str, tuple[LockedList, ...]]
+    """What each feature adds, one per Python, by the feature's name."""
+    chosen: tuple[str, ...] = ()
+    """Names of features, in the order of the table."""
+
+    @property
+    def lists(self) -> tuple[LockedList, ...]:
+        """What it holds with the chosen features: one per Python that all of them have, the newest first."""
+        added = [{one.python: one for one in self.features[name]} for name in self.chosen]
+        return tuple(
+            _joined([locked, *(lists[locked.python] for lists in added)])
+            for locked in self.own
+            if all(locked.python in lists for lists in added)
+        )
+
+    def with_features(self, names: Iterable[str]) -> Variant:
+        """Return the variant with these features, each named once or more, in any order.
+
+        Raises:
+            Refused: It has no such feature, or no Python has all of them.
+        """
+        wanted = set(names)
+        for name in sorted(wanted - self.features.keys()):
+            known = ", ".join(self.features) or "none"
+            raise Refused(f"the plugin variant {self.name} has no feature {name!r}; it has {known}")
+        found = replace(self, chosen=tuple(name for name in self.features if name in wanted))
+        if not found.lists:
+            raise Refused(f"no Python has all of {', '.join(found.chosen)} for the plugin variant {self.name}")
+        return found
+
+    def with_any_features(self) -> Iterator[Variant]:
+        """Yield the variant with every choice of its features."""
+        for count in range(len(self.features) + 1):
+            for names in itertools.combinations(self.features, count):
+                yield replace(self, chosen=names)
 
     def list_for(self, interpreter: Interpreter) -> LockedList:
         """Return the list of an interpreter's Python version.
@@ -135,20 +179,38 @@ def problem_with(variant: Variant, interpreter: Interpreter) -> str | None:
 
 
 def _variant(name: str, row: _Row, configs: Path) -> Variant:
-    lists = [_read_list(path) for path in (configs / "locks").glob(f"{name}-py3*.txt")]
-    if not lists:
-        raise Bug(f"no list {name}-py3*.txt in {configs / 'locks'}")
-    lists.sort(key=lambda locked: version_tuple(locked.python), reverse=True)
+    parts = [{one.python: one for one in _read_lists(part, configs)} for part in row.lists or [name]]
+    pythons = [python for python in parts[0] if all(python in lists for lists in parts)]
+    own = tuple(_joined([lists[python] for lists in parts]) for python in pythons)
+    features = {feature: _read_lists(part, configs) for feature, part in row.features.items()}
     self_test = configs / TABLE.parent / row.selfTest
     limits = (row.diskBytes, self_test, row.selfTestSeconds)
-    return Variant(name, row.holds, tuple(row.architectures), row.glibc, *limits, tuple(lists))
+    return Variant(name, row.holds, tuple(row.architectures), row.glibc, *limits, own, features)
+
+
+def _read_lists(purpose: str, configs: Path) -> tuple[LockedList, ...]:
+    lists = [_read_list(path) for path in (configs / "locks").glob(f"{purpose}-py3*.txt")]
+    if not lists:
+        raise Bug(f"no list {purpose}-py3*.txt in {configs / 'locks'}")
+    return tuple(sorted(lists, key=lambda locked: version_tuple(locked.python), reverse=True))
 
 
 def _read_list(path: Path) -> LockedList:
     content = path.read_bytes()
     digits = path.stem.rpartition("-py")[2]
     versions = dict(_PIN.findall(content.decode("utf-8")))
-    return LockedList(path, f"{digits[0]}.{digits[1:]}", digest_of_bytes([content]), versions)
+    return LockedList((path,), f"{digits[0]}.{digits[1:]}", digest_of_bytes([content]), versions)
+
+
+def _joined(lists: Sequence[LockedList]) -> LockedList:
+    """Return several lists of one Python as one; one alone stays what it is, and keeps its digest."""
+    if len(lists) == 1:
+        return lists[0]
+    versions = {name: version for locked in lists for name, version in locked.versions.items()}
+    if len(versions) != sum(len(locked.versions) for locked in lists):
+        raise Bug(f"{', '.join(locked.name for locked in lists)} are to be installed together and share a package")
+    paths = tuple(path for locked in lists for path in locked.paths)
+    return LockedList(paths, lists[0].python, digest_of_json([locked.digest for locked in lists]), versions)
 
 
 def _either(words: tuple[str, ...]) -> str:

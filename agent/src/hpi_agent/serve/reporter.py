@@ -173,6 +173,7 @@ class Reporter:
                     "engineActive": active,
                     "message": message,
                     "engines": self._asked(),
+                    "backends": sorted({model["backend"] for model in self._description["models"]}),
                 }
             )
         except ValidationError as error:

@@ -32,6 +32,7 @@ from hpi_agent.store.directory import Store
 from hpi_core.api.manifest import read_pipeline
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.errors import Refused
+from hpi_core.names import ENV_DEVICE
 
 PADDLEX_FOLDERS: Final = ("func_ret", "locks", "temp")
 """What PaddleX 3.7.2 makes in its cache when it is imported."""
@@ -151,7 +152,7 @@ def open_pipeline(start: Start, say: Say = tell_nobody) -> Served:
     """
     clock = _Clock()
     manifest = read_pipeline(start.manifest_text, start.where)
-    plan = effective(manifest, paddlex.registry_config, official_model)
+    plan = effective(manifest, paddlex.registry_config, official_model, os.environ.get(ENV_DEVICE))
     store = Store(start.store_root)
     # Before a model is fetched or a runtime loaded: a device that is not there ends the start at once, and which device
     # a runtime sees is decided when it is loaded.

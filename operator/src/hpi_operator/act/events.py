@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
 
-from hpi_core.digest import digest_of_json
 from hpi_core.errors import HpiError
-from hpi_core.moments import fine_stamp
+from hpi_core.event import News, Teller
+from hpi_core.event import event as document_of
+from hpi_core.names import OPERATOR_REPORTER
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.errors import Conflict, NotLeading
 from hpi_operator.plan.intent import Event, ObjectKey
 
 log: Final = logging.getLogger(__name__)
 
-REPORTER: Final = "hpi-operator"
+TELLER: Final = Teller(OPERATOR_REPORTER, "hpi-operator")
+ACTION: Final = "Reconcile"
 MAX_REMEMBERED: Final = 4_096
 SILENT_SECONDS: Final = 600.0
 """The same event about the same object is not told again within this time."""
-MAX_NOTE_BYTES: Final = 1_000
-"""The API server takes 1,024."""
 EVENT_PRIORITY: Final = 9
 
 
@@ -64,32 +64,10 @@ class Recorder:
         """Tell an event; return False where the same was told a short while ago, or it cannot be told."""
         if not self._is_news(subject, event):
             return False
-        moment = fine_stamp(self._now())
-        name = digest_of_json([subject.uid, event.reason, event.message, moment]).partition(":")[2][:16]
-        regarding = {
-            "apiVersion": subject.key.api_version,
-            "kind": subject.key.kind,
-            "name": subject.key.name,
-            "uid": subject.uid,
-            **({"namespace": subject.key.namespace} if subject.key.namespace else {}),
-        }
-        document = {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {
-                "name": f"{subject.key.name[:200]}.{name}",
-                # Events of objects without a namespace live in `default`, as kubectl looks for them there.
-                "namespace": subject.key.namespace or "default",
-            },
-            "eventTime": moment,
-            "reportingController": f"hpi.paddlex.io/{REPORTER}",
-            "reportingInstance": REPORTER,
-            "action": "Reconcile",
-            "reason": event.reason,
-            "type": event.type,
-            "note": event.message.encode()[:MAX_NOTE_BYTES].decode("utf-8", "ignore"),
-            "regarding": regarding,
-        }
+        key = subject.key
+        metadata = {"name": key.name, "namespace": key.namespace, "uid": subject.uid}
+        about = {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
+        document = document_of(about, TELLER, News(ACTION, event.reason, event.message, event.type), self._now())
         try:
             self._api.create(document, priority=EVENT_PRIORITY)
         except Conflict as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpi_core.errors import Refused
 from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE
-from hpi_operator.install.installation import AGENT_IMAGE, CACHE_PATH, Installation
+from hpi_operator.install.installation import AGENT_IMAGE, CACHE_PATH, RESTRICTED, Installation
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.text import yaml_text
 
@@ -37,6 +37,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--agent-namespace", default=AGENT_NAMESPACE, metavar="NS", help="of the node agents; default: %(default)s"
     )
     parser.add_argument(
+        "--pod-security",
+        choices=(RESTRICTED, "privileged"),
+        default=RESTRICTED,
+        help="of the operator's namespace; privileged where runtimes have delivery Store (default: %(default)s)",
+    )
+    parser.add_argument(
         "--cache-path", default=CACHE_PATH, metavar="DIR", help="of each node's agent; default: %(default)s"
     )
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="default: %(default)s")
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.agent_namespace,
         agent_image=arguments.agent_image,
         cache_path=arguments.cache_path,
+        pod_security=arguments.pod_security,
     )
     names = [name for name in PARTS if arguments.part in (name, "all")]
     texts = {name: yaml_text(PARTS[name](installation)) for name in names}

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from hpi_core.names import AGENT_PORT, OPERATOR_NAMESPACE
+from hpi_core.names import AGENT_PORT, NODE_FOLDER, OPERATOR_NAMESPACE
 from hpi_operator.commands.process import Operator
 from hpi_operator.kube.api import Api
 from hpi_operator.kube.bucket import Bucket
@@ -51,6 +51,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--health-host", default="127.0.0.1", metavar="HOST")
     parser.add_argument("--health-port", type=_at_least(0), default=8081, metavar="N", help="0: any free port")
     parser.add_argument("--agent-port", type=_positive(int), default=AGENT_PORT, metavar="N")
+    parser.add_argument(
+        "--node-folder", default=NODE_FOLDER, metavar="DIR", help="folder of every node that its agent owns"
+    )
     parser.add_argument("--image-pull-policy", choices=("IfNotPresent", "Always", "Never"), default="IfNotPresent")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.set_defaults(run=run)
@@ -95,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             namespace=arguments.namespace,
             agent_port=arguments.agent_port,
             image_pull_policy=arguments.image_pull_policy,
+            node_folder=arguments.node_folder,
         ),
         kubeconfig=arguments.kubeconfig,
         workers=arguments.workers,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hpi_core.api.base import DNS_LABEL
-from hpi_core.api.v1alpha1.node_pool import PoolCache
 from hpi_core.errors import Refused
-from hpi_core.names import AGENT_NAMESPACE, INSTANCE, NAME, OPERATOR_NAMESPACE
+from hpi_core.names import AGENT_NAMESPACE, INSTANCE, NAME, NODE_FOLDER, OPERATOR_NAMESPACE
 
 AGENT_IMAGE: Final = "hpi-agent"
-CACHE_PATH: Final[str] = PoolCache().host_path
+CACHE_PATH: Final = NODE_FOLDER
+RESTRICTED: Final = "restricted"
 
 PART_OF: Final = "app.kubernetes.io/part-of"
 COMPONENT: Final = "app.kubernetes.io/component"
@@ -62,6 +62,9 @@ class Installation:
     """The node agents' image."""
     cache_path: str = CACHE_PATH
     """Folder of each node that its agent owns; pools of nodes name the same."""
+    pod_security: str = RESTRICTED
+    """Level of Pod Security of the operator's namespace: `restricted`; `privileged` where HPIRuntimes have delivery
+    Store, because their self-tests, which run there, mount a folder of the node."""
 
     def __post_init__(self) -> None:
         for name in (self.namespace, self.agent_namespace):

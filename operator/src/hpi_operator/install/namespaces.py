@@ -12,10 +12,10 @@ def namespaces(installation: Installation) -> tuple[Manifest, ...]:
     """Return both namespaces.
 
     Agents mount host paths, which no level of Pod Security but `privileged` allows, so they have a namespace of their
-    own: everything else of the project is `restricted`.
+    own: everything else of the project is `restricted`, unless self-tests have to mount what agents install.
     """
     return (
-        _namespace(installation.namespace, "operator", "restricted"),
+        _namespace(installation.namespace, "operator", installation.pod_security),
         _namespace(installation.agent_namespace, "agent", "privileged"),
     )
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from hpi_core.names import AGENT_REPORTER
 from hpi_operator.install.installation import Account
 from hpi_operator.install.policy import NODE_UID, Check, agent_policy, said_of_token
 from hpi_operator.kube.resources import EVENTS, HPI_NODES
 from hpi_operator.plan.intent import Manifest
-
-AGENT_REPORTER: Final = "hpi.paddlex.io/hpi-agent"
-"""`reportingController` of the agents' events; `reportingInstance` is the node."""
 
 
 def hpi_node_policy(agent: Account) -> tuple[Manifest, Manifest]:

@@ -130,6 +130,7 @@ def _container(installation: Installation) -> dict[str, Any]:
             f"--namespace={installation.namespace}",
             "--health-host=0.0.0.0",
             f"--health-port={HEALTH_PORT}",
+            f"--node-folder={installation.cache_path}",
             "--log-level=info",
         ],
         "ports": [{"name": HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"}],

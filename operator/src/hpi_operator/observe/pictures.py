@@ -29,7 +29,7 @@ from hpi_operator.kube.resources import (
 )
 from hpi_operator.kube.selections import Selection
 from hpi_operator.observe import projections
-from hpi_operator.observe.projections import Kept, LabelledPod
+from hpi_operator.observe.projections import Kept, LabelledPod, NamespaceView
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.node import SELF_TEST
 from hpi_operator.plan.observed import NodeView
@@ -47,7 +47,7 @@ class Told:
     runtime: Changed[Kept]
     pool: Changed[Kept]
     engine: Changed[Kept]
-    namespace: Changed[bool]
+    namespace: Changed[NamespaceView]
     pod: Changed[LabelledPod]
     self_test: Changed[Manifest]
     child: Changed[Manifest]
@@ -88,7 +88,7 @@ class Pictures:
         self.pools: Final = picture(Selection(NODE_POOLS), lambda one: projections.kept(HPINodePool, one), told.pool)
         self.engines: Final = picture(Selection(ENGINES), lambda one: projections.kept(HPIEngine, one), told.engine)
         self.namespaces: Final = picture(
-            Selection(NAMESPACES, metadata_only=True), projections.is_ending, told.namespace
+            Selection(NAMESPACES, metadata_only=True), projections.namespace, told.namespace
         )
         self.pods: Final = picture(Selection(PODS, labels=PIPELINE), projections.labelled_pod, told.pod)
         self.self_tests: Final = picture(

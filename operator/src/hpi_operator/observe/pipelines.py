@@ -51,6 +51,7 @@ class _Reported:
     active: Mapping[str, ActiveCount]
     messages: tuple[str, ...]
     engines: tuple[str, ...]
+    backends: tuple[str, ...]
 
 
 def read_pipeline(world: World, namespace: str, name: str) -> ReadPipeline | None:
@@ -82,6 +83,7 @@ def observe_pipeline(
     namespace: str = metadata["namespace"]
     name: Pipeline = (namespace, metadata["name"])
     reported = _reported(name, world.reports_on(name))
+    view = world.pictures.namespaces.get(NAMESPACES.key(namespace))
     runtimes = sorted(world.pictures.runtimes.all().items())
     return ObservedPipeline(
         pipeline=pipeline,
@@ -97,10 +99,12 @@ def observe_pipeline(
         engine_active=reported.active,
         engine_messages=reported.messages,
         engines_in_use=reported.engines,
+        backends_in_use=reported.backends,
         engines=tuple(one.parsed for one in world.engines_in(namespace) if one.parsed is not None),
         references={one.key: _text(world, one) for one in references_of(pipeline, namespace)},
         apis=frozenset([GATEWAY_ROUTE]) if world.pictures.routes is not None else frozenset(),
-        namespace_terminating=bool(world.pictures.namespaces.get(NAMESPACES.key(namespace))),
+        namespace_terminating=view is not None and view.is_ending,
+        pod_security="" if view is None else view.pod_security,
     )
 
 
@@ -108,14 +112,16 @@ def _reported(pipeline: Pipeline, hpi_nodes: tuple[HPINode, ...]) -> _Reported:
     active: dict[str, ActiveCount] = {}
     messages: list[str] = []
     engines: set[str] = set()
+    backends: set[str] = set()
     for node in hpi_nodes:
         for work in node.status.workloads if node.status is not None else ():
             if (work.namespace, work.pipeline) == pipeline:
                 active[work.revision] = _sum(active.get(work.revision, ActiveCount()), work.engine_active)
                 engines |= set(work.engines)
+                backends |= set(work.backends)
                 if work.message:
                     messages.append(f"{node.metadata.name}: {work.message}")
-    return _Reported(active, tuple(sorted(messages)[:MAX_EXAMPLES]), tuple(sorted(engines)))
+    return _Reported(active, tuple(sorted(messages)[:MAX_EXAMPLES]), tuple(sorted(engines)), tuple(sorted(backends)))
 
 
 def _asked(pipeline: HPIPipeline) -> frozenset[str]:

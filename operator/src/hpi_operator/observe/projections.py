@@ -14,6 +14,7 @@ from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_core.moments import read_moment
 from hpi_core.names import CLASS, PIPELINE, REVISION, TRACK
 from hpi_operator.observe.reading import read
+from hpi_operator.plan.delivery import ENFORCE
 from hpi_operator.plan.intent import Manifest
 from hpi_operator.plan.observed import NodeView, PodView, Taint
 
@@ -148,6 +149,20 @@ def _kept(manifest: Manifest, live: Manifest, parsed: Any, problems: tuple[str, 
     metadata = manifest["metadata"]
     created_at, generation = moment(metadata.get("creationTimestamp")), int(metadata.get("generation", 1))
     return Kept(metadata["uid"], created_at, generation, live, parsed, "; ".join(problems))
+
+
+@dataclass(frozen=True)
+class NamespaceView:
+    """A namespace as decisions look at it."""
+
+    is_ending: bool
+    pod_security: str
+    """Level of Pod Security that it enforces; empty: none is named."""
+
+
+def namespace(manifest: Manifest) -> NamespaceView:
+    """Return a namespace as decisions look at it."""
+    return NamespaceView(is_ending(manifest), (manifest["metadata"].get("labels") or {}).get(ENFORCE, ""))
 
 
 def is_ending(manifest: Manifest) -> bool:

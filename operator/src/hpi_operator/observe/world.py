@@ -7,16 +7,17 @@ from typing import Any, Final
 
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_operator.kube.api import Api
-from hpi_operator.kube.resources import resource_of
+from hpi_operator.kube.resources import NAMESPACES, resource_of
 from hpi_operator.kube.written import Written
 from hpi_operator.observe import projections
 from hpi_operator.observe.current_supply import CurrentSupply
 from hpi_operator.observe.index import Index, Pipeline
 from hpi_operator.observe.pictures import Pictures, Told
-from hpi_operator.observe.projections import Kept, LabelledPod
+from hpi_operator.observe.projections import Kept, LabelledPod, NamespaceView
 from hpi_operator.observe.supply import group_nodes
 from hpi_operator.plan.intent import Manifest, ObjectKey
 from hpi_operator.plan.observed import NodeGroup, NodeView, PodView
+from hpi_operator.plan.stuck_self_tests import StuckTest, stuck_test
 
 Ask = Callable[[str, str, str], None]
 """Asks for a pass: kind, namespace, name."""
@@ -45,6 +46,7 @@ class World:
         """
         self.api: Final = api
         self._ask = ask
+        self._namespace = namespace
         self._objects: Index[Pipeline, Manifest] = Index()
         self._pods: Index[Pipeline, PodView] = Index()
         self._reports: Index[Pipeline, HPINode] = Index()
@@ -82,9 +84,19 @@ class World:
         """Return the HPIEngines of a namespace, by name."""
         return tuple(one for _, one in sorted(self._engines.of(namespace).items(), key=lambda item: item[0]))
 
+    def pod_security(self, namespace: str) -> str:
+        """Return the level of Pod Security that a namespace enforces; empty: none is named, or nobody may see it."""
+        view = self.pictures.namespaces.get(NAMESPACES.key(namespace))
+        return "" if view is None else view.pod_security
+
     def self_tests_on(self, node: str) -> tuple[Manifest, ...]:
         """Return the self-test pods of a node, by name."""
         return tuple(one for _, one in sorted(self._tests.of(node).items(), key=lambda item: item[0]))
+
+    def self_tests(self) -> tuple[tuple[str, Manifest], ...]:
+        """Return node and pod of every self-test, by the names of the pods."""
+        tests = [one for _, one in sorted(self.pictures.self_tests.all().items())]
+        return tuple((node, one) for one in tests if (node := projections.node_of_test(one)) is not None)
 
     def shows(self, written: Iterable[Written]) -> bool:
         """Return whether the pictures have come as far as what a pass wrote.
@@ -155,10 +167,17 @@ class World:
         for pipeline in self._objects.groups(lambda one: one[0] == key.namespace):
             self._ask("HPIPipeline", *pipeline)
 
-    def _namespace_changed(self, key: ObjectKey, old: bool | None, new: bool | None) -> None:
-        if old is not None:
-            for pipeline in self._objects.groups(lambda one: one[0] == key.name):
-                self._ask("HPIPipeline", *pipeline)
+    def _namespace_changed(self, key: ObjectKey, old: NamespaceView | None, new: NamespaceView | None) -> None:
+        if old is None:
+            return
+        if key.name == self._namespace and old != new:
+            self._ask("Node", "", EVERY)
+            self._ask("HPIRuntime", "", EVERY)
+        if new is not None and old.pod_security != new.pod_security:
+            # Also those that have no objects yet, because no pod of theirs was allowed.
+            self._ask("HPIPipeline", EVERY, EVERY)
+        for pipeline in self._objects.groups(lambda one: one[0] == key.name):
+            self._ask("HPIPipeline", *pipeline)
 
     def _pod_changed(self, key: ObjectKey, old: LabelledPod | None, new: LabelledPod | None) -> None:
         for one in (old, new):
@@ -181,6 +200,12 @@ class World:
             if node is not None:
                 self._tests.keep(node, key, new)
                 self._ask("Node", "", node)
+        if _stuck(old) != _stuck(new):
+            self._ask("HPIRuntime", "", EVERY)
+
+
+def _stuck(test: Manifest | None) -> StuckTest | None:
+    return None if test is None else stuck_test(test)
 
 
 def _workloads(kept: Kept | None) -> Mapping[Pipeline, Any]:

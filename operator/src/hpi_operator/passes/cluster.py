@@ -74,6 +74,9 @@ def pass_runtime(tools: Tools, key: Key) -> Ended:
             nodes=tuple(one.parsed for one in pictures.hpi_nodes.all().values() if one.parsed is not None),
             pipelines=tools.ledger.pipelines_with(key.name),
             now=tools.now(),
+            self_tests=tools.world.self_tests(),
+            namespace=tools.settings.namespace,
+            pod_security=tools.world.pod_security(tools.settings.namespace),
         )
     )
     return _report(tools, RUNTIMES, key, kept, plan)

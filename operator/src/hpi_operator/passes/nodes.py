@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
+from hpi_core.api.v1alpha1.engine import HPIEngine
+from hpi_core.api.v1alpha1.node import HPINode
 from hpi_operator.act.events import Subject
 from hpi_operator.kube.errors import Forbidden
 from hpi_operator.kube.resources import HPI_NODES, NODES
@@ -57,6 +60,26 @@ def pass_node(tools: Tools, key: Key) -> Ended:
     )
 
 
+def _wanted_engines(tools: Tools, hpi_node: HPINode | None) -> Iterator[HPIEngine]:
+    """Yield the HPIEngines that pipelines whose pods the node's agent has reported on use or want.
+
+    By their names in the HPINode the agent knows which HPIEngine a pod speaks of. Before every pipeline had its pass
+    nobody knows what is wanted: those that are named stay named.
+    """
+    if hpi_node is None or hpi_node.status is None:
+        return
+    named = {(one.namespace, one.name) for one in hpi_node.spec.engines}
+    for namespace in sorted({one.namespace for one in hpi_node.status.workloads}):
+        _, wanted = tools.ledger.engines_of(namespace)
+        for kept in tools.world.engines_in(namespace):
+            engine = kept.parsed
+            if engine is None:
+                continue
+            name = engine.metadata.name
+            if name in wanted or (not tools.ledger.is_complete and (namespace, name) in named):
+                yield engine
+
+
 def _observed(tools: Tools, view: NodeView, kept: Kept | None) -> ObservedNode:
     pictures = tools.world.pictures
     pools = [one for one in pictures.pools.all().values() if one.parsed is not None]
@@ -68,7 +91,8 @@ def _observed(tools: Tools, view: NodeView, kept: Kept | None) -> ObservedNode:
         pool_ages={one.parsed.metadata.name: one.created_at for one in pools},
         runtimes=tuple(one.parsed for _, one in sorted(pictures.runtimes.all().items()) if one.parsed is not None),
         self_tests=tools.world.self_tests_on(view.name),
-        wanted_engines=(),
+        wanted_engines=tuple(_wanted_engines(tools, None if kept is None else kept.parsed)),
         now=tools.now(),
         settings=tools.settings,
+        pod_security=tools.world.pod_security(tools.settings.namespace),
     )

@@ -168,6 +168,8 @@ def _remember(tools: Tools, key: Key, plan: Plan, status: Manifest | None) -> No
     )
     if engines:
         tools.queue.put(Key("Engines", key.namespace, EVERY))
+        for node in tools.world.reports_on((key.namespace, key.name)):
+            tools.queue.put(Key("Node", "", node.metadata.name))
     if runtime:
         tools.queue.put(Key("HPIRuntime", "", EVERY))
 

@@ -10,15 +10,18 @@ from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import MAX_EXAMPLES, HPINodePool
 from hpi_core.moments import stamp
 from hpi_operator.plan.conditions import Observation, merged, observation, readiness, shortened
+from hpi_operator.plan.delivery import STORE, forbidden, forbids_host_paths
 from hpi_operator.plan.intent import Event, Plan
 from hpi_operator.plan.membership import pools_of, selects
 from hpi_operator.plan.observed import NodeView, ObservedPool, ObservedRuntime
+from hpi_operator.plan.stuck_self_tests import REASON, stuck_on_nodes
 
 _Member = tuple[NodeView, HPINode | None, tuple[HPINodePool, ...]]
 """A node, what is known of it, and the pools that select it, the one that has it first."""
 
 DONE: Final = "Done"
 WAITING: Final = "Waiting"
+INSTALLING: Final = "Installing"
 FAILED: Final = "Failed"
 
 
@@ -100,6 +103,10 @@ def _state(hpi_node: HPINode | None) -> tuple[str, str]:
         one = have.get(wanted.name)
         if one is None or one.lock_digest != wanted.lock_digest:
             return WAITING, f"{wanted.name} is not there yet"
+        if one.self_test is None and one.state == FAILED:
+            return FAILED, shortened(f"{wanted.name} is not installed: {one.message}", 256)
+        if one.self_test is None and one.state == INSTALLING:
+            return WAITING, shortened(f"{wanted.name} is being installed: {one.message}", 256)
         if one.self_test is None or one.self_test.state not in ("Passed", "Failed"):
             return WAITING, f"the self-test of {wanted.name} is not over"
         if one.self_test.state == "Failed":
@@ -111,21 +118,41 @@ def plan_runtime(observed: ObservedRuntime) -> Plan:
     """Return the status of one runtime."""
     name, spec = observed.runtime.metadata.name, observed.runtime.spec
     wanted = [one for one in observed.nodes if any(runtime.name == name for runtime in one.spec.runtimes)]
-    installed, usable, failed, last = 0, 0, 0, ""
+    installed, usable, failed, coming, broken, last = 0, 0, 0, 0, 0, ""
     for node in sorted(wanted, key=lambda one: one.metadata.name):
         found = [one for one in (node.status.runtimes if node.status else ()) if one.name == name]
         if not found or found[0].lock_digest != spec.lock_digest:
             continue
-        installed += 1
         test = found[0].self_test
+        if test is None and found[0].state in (INSTALLING, FAILED):
+            coming += found[0].state == INSTALLING
+            if found[0].state == FAILED:
+                broken += 1
+                last = last or shortened(f"{node.metadata.name}: {found[0].message}", 256)
+            continue
+        installed += 1
         usable += test is not None and test.state == "Passed"
         if test is not None and test.state == "Failed":
             failed += 1
             last = last or shortened(f"{node.metadata.name}: {test.message}", 256)
+    stuck, stuck_nodes = stuck_on_nodes(observed.runtime, observed.self_tests)
+    last = last or stuck
     if usable:
         one = observation(reasons.USABLE, True, "SelfTestPassed", f"on {usable} of {len(wanted)} nodes")
+    elif spec.delivery == STORE and forbids_host_paths(observed.pod_security):
+        message = forbidden(f"namespace {observed.namespace}, where self-tests run,", observed.pod_security)
+        one = observation(reasons.USABLE, False, "HostPathsForbidden", message)
     elif failed:
         one = observation(reasons.USABLE, False, "SelfTestFailed", last)
+    elif broken:
+        message = f"on {broken} of {len(wanted)} nodes; {last}"
+        one = observation(reasons.USABLE, False, "RuntimeInstallFailed", message)
+    elif coming:
+        message = f"on {coming} of {len(wanted)} nodes"
+        one = observation(reasons.USABLE, False, "RuntimeInstalling", message)
+    elif stuck:
+        message = f"on {stuck_nodes} of {len(wanted)} nodes; {stuck}"
+        one = observation(reasons.USABLE, False, REASON, message)
     elif wanted:
         one = observation(reasons.USABLE, False, "SelfTestRunning", f"on none of {len(wanted)} nodes yet")
     else:
@@ -136,7 +163,7 @@ def plan_runtime(observed: ObservedRuntime) -> Plan:
         status={
             "observedGeneration": observed.generation,
             "conditions": merged(old, told, observed.generation, observed.now),
-            "nodes": {"wanted": len(wanted), "installed": installed, "usable": usable, "failed": failed},
+            "nodes": {"wanted": len(wanted), "installed": installed, "usable": usable, "failed": failed + broken},
             "pipelines": observed.pipelines,
             **({"lastFailure": last} if last else {}),
         }

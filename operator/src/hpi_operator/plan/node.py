@@ -11,11 +11,14 @@ from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_core.names import NODE_RUNTIME_PREFIX, SELF_TEST, USABLE, node_runtime_label
 from hpi_operator.plan.accelerators import ClassData, ClassName
+from hpi_operator.plan.delivery import STORE
+from hpi_operator.plan.engine_fit import could_serve
 from hpi_operator.plan.intent import Manifest, Plan
 from hpi_operator.plan.membership import pools_of
 from hpi_operator.plan.observed import NodeGroup, ObservedNode
 from hpi_operator.plan.runtime_fit import node_lack
 from hpi_operator.plan.self_tests import (
+    events_of_stuck,
     over_self_tests,
     result_of,
     self_test_name,
@@ -42,7 +45,7 @@ def plan_node(observed: ObservedNode, classes: Mapping[ClassName, ClassData]) ->
     return Plan(
         apply=(_hpi_node(observed, pool, runtimes), *self_tests(observed, runtimes, classes)),
         delete=(*over_self_tests(observed, runtimes), *over_silent_tests(observed, silent)),
-        events=tuple(events_of(silent)),
+        events=(*events_of(silent), *events_of_stuck(observed, runtimes)),
         labels=_labels(observed, runtimes),
         look_again_seconds=min((one.look_again_seconds for one in silent), default=None),
     )
@@ -85,11 +88,17 @@ def _as_group(observed: ObservedNode) -> NodeGroup:
 
 
 def _hpi_node(observed: ObservedNode, pool: HPINodePool | None, runtimes: Sequence[HPIRuntime]) -> Manifest:
-    engines = sorted({(one.metadata.namespace or "default", one.metadata.name) for one in observed.wanted_engines})
+    fitting = [one for one in observed.wanted_engines if could_serve(one, observed.hpi_node)]
+    engines = sorted({(one.metadata.namespace or "default", one.metadata.name) for one in fitting})
     spec: dict[str, Any] = {
         "nodeUid": observed.node.uid,
         "runtimes": [
-            {"name": one.metadata.name, "lockDigest": one.spec.lock_digest, "delivery": one.spec.delivery}
+            {
+                "name": one.metadata.name,
+                "lockDigest": one.spec.lock_digest,
+                "delivery": one.spec.delivery,
+                **({"variant": one.spec.variant} if one.spec.delivery == STORE else {}),
+            }
             for one in runtimes
         ],
         "engines": [{"namespace": namespace, "name": name, "priority": 0} for namespace, name in engines[:MAX_ENGINES]],

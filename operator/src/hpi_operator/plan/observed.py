@@ -16,7 +16,7 @@ from hpi_core.api.v1alpha1.node_pool import HPINodePool
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
 from hpi_core.api.v1alpha1.pipeline_status import ActiveCount
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
-from hpi_core.names import AGENT_PORT
+from hpi_core.names import AGENT_PORT, NODE_FOLDER, OPERATOR_NAMESPACE
 from hpi_operator.plan.intent import Manifest, ObjectKey, Refusal
 
 MAX_EXAMPLES = 5
@@ -109,6 +109,8 @@ class Settings:
     engine_retention_seconds: int = 86_400
     """How long an HPIEngine that nothing wants is kept."""
     image_pull_policy: str = "IfNotPresent"
+    node_folder: str = NODE_FOLDER
+    """Folder of every node that its agent owns."""
     network_policies: bool = True
     monitoring_namespace: str | None = None
     """Namespace whose pods may read metrics; None: every one."""
@@ -135,6 +137,8 @@ class ObservedPipeline:
     """Up to five messages of agents on replicas without a measured engine."""
     engines_in_use: tuple[str, ...] = ()
     """HPIEngines that replicas use, by the agents' word."""
+    backends_in_use: tuple[str, ...] = ()
+    """Backends that replicas serve on, by the agents' word; of models without an HPIEngine, too."""
     engines: tuple[HPIEngine, ...] = ()
     """HPIEngines of the namespace."""
     references: Mapping[ObjectKey, str | None] = field(default_factory=dict)
@@ -143,6 +147,8 @@ class ObservedPipeline:
     apis: frozenset[str] = frozenset()
     """Optional APIs that the cluster has, such as `gateway.networking.k8s.io/v1 HTTPRoute`."""
     namespace_terminating: bool = False
+    pod_security: str = ""
+    """Level of Pod Security that the namespace enforces; empty: none is named."""
     complete: bool = True
     """Whether every list was read to its end; where not, nothing is deleted."""
     problems: tuple[str, ...] = ()
@@ -165,9 +171,11 @@ class ObservedNode:
     self_tests: tuple[Manifest, ...]
     """Live self-test pods on the node, whole."""
     wanted_engines: tuple[HPIEngine, ...]
-    """HPIEngines that pipelines on the node use or want there."""
+    """HPIEngines that pipelines with pods on the node use or want, on whatever hardware."""
     now: datetime
     settings: Settings
+    pod_security: str = ""
+    """Level of Pod Security that the operator's own namespace enforces, where self-tests run."""
     complete: bool = True
 
 
@@ -195,6 +203,12 @@ class ObservedRuntime:
     """HPINodes that want it or have it."""
     pipelines: int
     now: datetime
+    self_tests: tuple[tuple[str, Manifest], ...] = ()
+    """Node and pod of the self-tests that are there."""
+    namespace: str = OPERATOR_NAMESPACE
+    """Where self-tests run."""
+    pod_security: str = ""
+    """Level of Pod Security that it enforces."""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def _in_order(observed: ObservedPipeline) -> ObservedPipeline:
         pods=tuple(sorted(observed.pods, key=lambda one: (one.name, one.uid))),
         engines=tuple(sorted(observed.engines, key=lambda one: one.metadata.name)),
         engines_in_use=tuple(sorted(set(observed.engines_in_use))),
+        backends_in_use=tuple(sorted(set(observed.backends_in_use))),
         engine_messages=tuple(sorted(observed.engine_messages)),
     )
 
@@ -96,7 +97,8 @@ class _Look:
             of_track(deployments, STABLE).values(),
         )
         total = self._total(deployments)
-        scene = Scene(observed.supply, observed.runtimes, self.classes, deployments, counted, total)
+        look = (observed.supply, observed.runtimes, self.classes, deployments, counted, total)
+        scene = Scene(*look, pod_security=observed.pod_security)
         stored = stored_revisions(pipeline, self._own("ConfigMap"))
         wanted, placing = self._wanted(scene, stored)
         if wanted is None or not placing.classes:

@@ -106,7 +106,9 @@ def _replicas_by_class(observed: ObservedPipeline, findings: Findings) -> dict[s
 
 def _words(observed: ObservedPipeline, findings: Findings) -> dict[str, Any]:
     pipeline, before = observed.pipeline, observed.pipeline.status
-    backends = sorted({one["backend"] for one in model_statuses(observed) if one.get("backend")})
+    # What serves now; while nobody has said so, what was chosen for it.
+    chosen = {one["backend"] for one in model_statuses(observed) if one.get("backend")}
+    backends = list(observed.backends_in_use) or sorted(chosen)
     ready = [pod for pod in serving(observed) if pod.ready and not pod.deleting]
     on = [(sum(pod.class_ == name.lower() for pod in ready), name) for name in CLASSES]
     runtime = None if before is None else before.runtime

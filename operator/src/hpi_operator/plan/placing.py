@@ -15,6 +15,7 @@ from hpi_operator.plan.replicas import ClassPods
 from hpi_operator.plan.runtime_choice import (
     ChosenRuntime,
     NoRuntime,
+    Place,
     RuntimeRecord,
     choose_runtime,
     holds,
@@ -36,6 +37,8 @@ class Scene:
     """Pods of the stable track."""
     replicas: int
     """Pods that are wanted in all."""
+    pod_security: str = ""
+    """Level of Pod Security that the namespace enforces."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def _runtime(
         return recorded(record, scene.runtimes, offered, data)
     live = _live(scene, data, revision)
     kept = None if live is None else live.runtime
-    return choose_runtime(scene.runtimes, pipeline.spec.runtime, offered, data, kept)
+    namespace = Place(pipeline.metadata.namespace or "default", scene.pod_security)
+    return choose_runtime(scene.runtimes, pipeline.spec.runtime, offered, data, kept, namespace)
 
 
 def _terms(scene: Scene, offered: Offered, data: ClassData, revision: str | None) -> frozenset[Term]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from hpi_core.api.v1alpha1.pipeline import RuntimeChoice
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_operator.plan.accelerators import ClassData
+from hpi_operator.plan.delivery import STORE, forbidden, forbids_host_paths
 from hpi_operator.plan.observed import NodeGroup
 from hpi_operator.plan.placement import ARCHITECTURE, Offered
 from hpi_operator.plan.runtime_fit import device_lack, image_lack
@@ -21,6 +22,18 @@ _OTHER_NAME, _OTHER_VARIANT, _OTHER_CLASS, _OTHER_VERSION, _NOT_OFFERED, _OTHER_
 
 
 @dataclass(frozen=True)
+class Place:
+    """The namespace of the pods, as far as it decides which runtimes they can have."""
+
+    namespace: str
+    pod_security: str
+    """Level of Pod Security that it enforces; empty: none is named."""
+
+
+ANYWHERE: Final = Place("", "")
+
+
+@dataclass(frozen=True)
 class RuntimeRecord:
     """A runtime as a revision has it: enough to make its pods again when the HPIRuntime has changed or gone."""
 
@@ -30,10 +43,15 @@ class RuntimeRecord:
     """The image by digest."""
     architecture: str | None = None
     """The one architecture that pods are kept to, in Kubernetes' words; None: the image is there for each."""
+    variant: str | None = None
+    """Variant of a runtime whose environment lies in a folder of the node; None: the image has it."""
+    lock_digest: str | None = None
+    """Digest of the list of its wheels, where a folder of the node has it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; what is absent is left out."""
         written = {"name": self.name, "image": self.image, "architecture": self.architecture}
+        written |= {"variant": self.variant, "lockDigest": self.lock_digest}
         return {key: value for key, value in written.items() if value is not None}
 
     @staticmethod
@@ -43,7 +61,8 @@ class RuntimeRecord:
         Raises:
             KeyError: A field is missing.
         """
-        return RuntimeRecord(written["name"], written["image"], written.get("architecture"))
+        delivered = (written.get("variant"), written.get("lockDigest"))
+        return RuntimeRecord(written["name"], written["image"], written.get("architecture"), *delivered)
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,7 @@ def choose_runtime(
     offered: Offered,
     data: ClassData,
     kept: RuntimeRecord | None = None,
+    place: Place = ANYWHERE,
 ) -> ChosenRuntime | NoRuntime:
     """Return the runtime for what the cluster offers.
 
@@ -104,12 +124,13 @@ def choose_runtime(
         offered: Nodes that fit the placement.
         data: The class of hardware.
         kept: What the class has already; None: nothing.
+        place: The namespace of the pods.
     """
     fitting: list[ChosenRuntime] = []
     refused: list[tuple[int, str, str]] = []
     for runtime in runtimes:
         is_kept = kept is not None and kept.name == runtime.metadata.name
-        step, reason = _wish_lack(runtime, wish, data, is_kept=is_kept)
+        step, reason = _wish_lack(runtime, wish, data, place, is_kept=is_kept)
         if reason is not None:
             refused.append((step, runtime.metadata.name, reason))
             continue
@@ -155,8 +176,13 @@ def on_hardware(runtime: HPIRuntime, offered: Offered, data: ClassData) -> tuple
             by_image.setdefault(images[group.labels[ARCHITECTURE]], []).append(group)
         else:
             lacks[lack] = lacks.get(lack, 0) + group.count
+    delivered = (spec.variant, spec.lock_digest) if spec.delivery == STORE else (None, None)
     found = [
-        ChosenRuntime(RuntimeRecord(runtime.metadata.name, image, _pin(image, images, offered)), runtime, tuple(groups))
+        ChosenRuntime(
+            RuntimeRecord(runtime.metadata.name, image, _pin(image, images, offered), *delivered),
+            runtime,
+            tuple(groups),
+        )
         for image, groups in sorted(by_image.items())
     ]
     told = sorted(lacks.items(), key=lambda item: (-item[1], item[0]))
@@ -204,7 +230,7 @@ class _Reversed:
 
 
 def _wish_lack(
-    runtime: HPIRuntime, wish: RuntimeChoice | None, data: ClassData, *, is_kept: bool
+    runtime: HPIRuntime, wish: RuntimeChoice | None, data: ClassData, place: Place, *, is_kept: bool
 ) -> tuple[int, str | None]:
     """Return how near the runtime comes, and what the wish has against it; None: nothing."""
     spec = runtime.spec
@@ -219,11 +245,11 @@ def _wish_lack(
     constraint = None if wish is None else wish.version_constraint
     if constraint is not None and not satisfies(spec.version, constraint):
         return _OTHER_VERSION, f"its version is {spec.version}, wanted {constraint}"
-    if spec.delivery == "Store":
-        return _NOT_OFFERED, "its delivery is Store, and this release runs images alone"
     if is_kept:
         # What runs goes on, whatever became of the offer.
         return _OTHER_HARDWARE, None
+    if spec.delivery == STORE and forbids_host_paths(place.pod_security):
+        return _OTHER_HARDWARE, forbidden(f"namespace {place.namespace}", place.pod_security)
     if spec.state == "Withdrawn":
         return _NOT_OFFERED, "it is withdrawn"
     if spec.state == "Deprecated" and not named:

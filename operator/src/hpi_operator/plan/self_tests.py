@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hpi_core.api.v1alpha1.node import NodeRuntime
 from hpi_core.api.v1alpha1.runtime import HPIRuntime
 from hpi_core.names import (
     ENV_BACKENDS,
@@ -18,17 +19,23 @@ from hpi_core.names import (
 )
 from hpi_core.names import self_test_name as name_of_test
 from hpi_operator.plan.accelerators import ClassData, ClassName
-from hpi_operator.plan.intent import Deletion, Manifest, key_of
+from hpi_operator.plan.delivery import STORE, delivered_environment, forbids_host_paths
+from hpi_operator.plan.intent import Deletion, Event, Manifest, key_of
 from hpi_operator.plan.observed import NodeView, ObservedNode
 from hpi_operator.plan.placement import ARCHITECTURE, HARD_EFFECTS
+from hpi_operator.plan.stuck_self_tests import REASON as STUCK
+from hpi_operator.plan.stuck_self_tests import stuck_test
 from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, agent_environment, pod_security
 from hpi_operator.plan.workload.scheduling import HOSTNAME
-from hpi_operator.plan.workload.storage import agent_token
+from hpi_operator.plan.workload.storage import agent_token, mounted_runtimes
 
 MAX_SELF_TESTS_AT_ONCE: Final = 1
 """On one node: a self-test owns the device that it tests."""
 
 MAX_NAME: Final = 63
+INSTALLED: Final = "Installed"
+USABLE: Final = "Usable"
+"""States of a runtime that a node's agent has installed."""
 ENDED: Final = ("Succeeded", "Failed")
 DECIDED: Final = ("Passed", "Failed")
 
@@ -45,13 +52,36 @@ def self_tests(
     if not observed.node.ready or observed.node.unschedulable:
         return
     present = {test["metadata"]["name"] for test in observed.self_tests}
-    running = sum(test.get("status", {}).get("phase") not in ENDED for test in observed.self_tests)
+    # One whose container cannot be started keeps no other waiting.
+    running = sum(
+        test.get("status", {}).get("phase") not in ENDED and stuck_test(test) is None for test in observed.self_tests
+    )
     for runtime in runtimes:
         name = self_test_name(observed.node, runtime)
+        if not _can_be_tested(observed, runtime):
+            continue
         if name in present or result_of(observed, runtime) in DECIDED or running >= MAX_SELF_TESTS_AT_ONCE:
             continue
         running += 1
         yield self_test_pod(observed, runtime, classes[runtime.spec.accelerator], name)
+
+
+def _can_be_tested(observed: ObservedNode, runtime: HPIRuntime) -> bool:
+    """Return whether a pod finds a runtime: in its image, or on the node, in a folder that it is allowed to mount."""
+    if runtime.spec.delivery != STORE:
+        return True
+    row = row_of(observed, runtime)
+    is_there = row is not None and row.state in (INSTALLED, USABLE)
+    return is_there and not forbids_host_paths(observed.pod_security)
+
+
+def row_of(observed: ObservedNode, runtime: HPIRuntime) -> NodeRuntime | None:
+    """Return what the agent of the very node reports of a runtime's very lock; None: nothing."""
+    hpi_node = observed.hpi_node
+    if hpi_node is None or hpi_node.status is None or hpi_node.spec.node_uid != observed.node.uid:
+        return None
+    wanted = (runtime.metadata.name, runtime.spec.lock_digest)
+    return next((one for one in hpi_node.status.runtimes if (one.name, one.lock_digest) == wanted), None)
 
 
 def over_self_tests(observed: ObservedNode, runtimes: Sequence[HPIRuntime]) -> Iterator[Deletion]:
@@ -69,17 +99,23 @@ def over_self_tests(observed: ObservedNode, runtimes: Sequence[HPIRuntime]) -> I
             yield Deletion(key, metadata["uid"], "the node shall not have the runtime")
         elif result_of(observed, runtime) in DECIDED and test.get("status", {}).get("phase") in ENDED:
             yield Deletion(key, metadata["uid"], "its result is on record")
+        elif result_of(observed, runtime) not in DECIDED and _image_of(test) != image_for(observed.node, runtime):
+            yield Deletion(key, metadata["uid"], "the runtime has another image since")
 
 
 def result_of(observed: ObservedNode, runtime: HPIRuntime) -> str | None:
     """Return the state of the last self-test of a runtime's very lock on the very node, as its agent reports it."""
-    hpi_node = observed.hpi_node
-    if hpi_node is None or hpi_node.status is None or hpi_node.spec.node_uid != observed.node.uid:
-        return None
-    for one in hpi_node.status.runtimes:
-        if one.name == runtime.metadata.name and one.lock_digest == runtime.spec.lock_digest:
-            return None if one.self_test is None else one.self_test.state
-    return None
+    row = row_of(observed, runtime)
+    return None if row is None or row.self_test is None else row.self_test.state
+
+
+def events_of_stuck(observed: ObservedNode, runtimes: Sequence[HPIRuntime]) -> Iterator[Event]:
+    """Yield what people are told of self-tests that cannot start."""
+    wanted = {self_test_name(observed.node, one): one.metadata.name for one in runtimes}
+    for test in sorted(observed.self_tests, key=lambda one: str(one["metadata"]["name"])):
+        runtime, stuck = wanted.get(test["metadata"]["name"]), stuck_test(test)
+        if runtime is not None and stuck is not None and is_own(observed, test):
+            yield Event(STUCK, f"{runtime}: {stuck}", "Warning")
 
 
 def is_own(observed: ObservedNode, test: Manifest) -> bool:
@@ -88,15 +124,26 @@ def is_own(observed: ObservedNode, test: Manifest) -> bool:
     return any(owner.get("uid") == observed.node.uid and owner.get("controller") for owner in owners)
 
 
+def image_for(node: NodeView, runtime: HPIRuntime) -> str | None:
+    """Return the image of a runtime for a node; None: it has none for its architecture."""
+    architecture = node.labels.get(ARCHITECTURE)
+    return next((one.image for one in runtime.spec.images if one.architecture == architecture), None)
+
+
+def _image_of(test: Manifest) -> str | None:
+    containers = (test.get("spec") or {}).get("containers") or ()
+    return containers[0].get("image") if containers else None
+
+
 def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, name: str) -> Manifest:
     """Return the pod that proves a runtime on a node: it owns one device and runs a tiny model on every backend.
 
     Its one token is for the node's agent, which it tells how it ended; the agent knows it by its name.
     """
     node = observed.node
-    token = agent_token()
-    architecture = node.labels.get(ARCHITECTURE)
-    image = next(one.image for one in runtime.spec.images if one.architecture == architecture)
+    mounted = [agent_token()]
+    if runtime.spec.delivery == STORE:
+        mounted.append(mounted_runtimes(observed.settings))
     spec: dict[str, Any] = {
         "nodeSelector": {HOSTNAME: node.labels.get(HOSTNAME, node.name)},
         "restartPolicy": "Never",
@@ -109,17 +156,17 @@ def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, 
         "containers": [
             {
                 "name": SELF_TEST,
-                "image": image,
+                "image": image_for(node, runtime),
                 "imagePullPolicy": observed.settings.image_pull_policy,
                 "args": [SELF_TEST, "--device", data.device],
                 "env": list(_environment(observed, runtime, data)),
                 "resources": _resources(node, data),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": dict(CONTAINER_SECURITY),
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, token.mount],  # noqa: S108
+                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *(one.mount for one in mounted)],  # noqa: S108
             }
         ],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}, token.volume],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}, *(one.volume for one in mounted)],
     }
     if data.runtime_class is not None:
         spec["runtimeClassName"] = data.runtime_class
@@ -147,7 +194,10 @@ def self_test_pod(observed: ObservedNode, runtime: HPIRuntime, data: ClassData, 
 
 def _environment(observed: ObservedNode, runtime: HPIRuntime, data: ClassData) -> Iterator[dict[str, Any]]:
     yield {"name": ENV_RUNTIME, "value": runtime.metadata.name}
-    yield {"name": ENV_LOCK_DIGEST, "value": runtime.spec.lock_digest}
+    if runtime.spec.delivery == STORE:
+        yield from delivered_environment(runtime.spec.variant, runtime.spec.lock_digest)
+    else:
+        yield {"name": ENV_LOCK_DIGEST, "value": runtime.spec.lock_digest}
     yield {"name": ENV_BACKENDS, "value": ",".join(runtime.spec.backends)}
     yield from agent_environment(observed.settings)
     # Whatever the runtimes write, they write into scratch.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,18 +22,11 @@ from hpi_agent.store.directory import Store
 from support.loopback_server import Answer, serving
 from support.played_agent import QUICK, a_client, an_agent_process
 from support.shared_engines import BUILT, MadeUp, built_bytes, decide
+from support.small_volume import a_small_volume
 
 TOKENS = {"token-a": "team-a"}
 MISSING = "sha256:" + "0" * 64
 HASTY = Patience(connect_seconds=0.3, silence_seconds=0.3, json_seconds=0.6)
-
-
-def a_small_volume(folder: Path, size_bytes: int) -> Sequence[str]:
-    """Return what runs a command with a small volume mounted on a folder, in a mount namespace of its own."""
-    folder.mkdir(parents=True)
-    own_users = [] if os.geteuid() == 0 else ["--map-root-user"]
-    script = f'mount -t tmpfs -o size={size_bytes} volume "$1" && shift && exec "$@"'
-    return ["unshare", "--mount", *own_users, "sh", "-c", script, "sh", str(folder)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpi_agent.exchange.address import MAX_TOKEN_BYTES, AgentAddress
+from hpi_agent.exchange.address import AgentAddress
 from hpi_agent.exchange.blob_answer import OutOfRange, span_of
 from hpi_agent.exchange.listing import MAX_FILES, EntryListing, listing_of
 from hpi_agent.exchange.plain_json import MAX_DEPTH, plain
@@ -28,6 +28,7 @@ from hpi_agent.exchange.reports import (
     write,
 )
 from hpi_agent.exchange.tenants import Tenant
+from hpi_agent.exchange.token_file import MAX_TOKEN_BYTES
 from hpi_agent.store.manifest import Seal
 from hpi_core.api.base import ApiModel
 from hpi_core.errors import HpiError, InvalidManifest, Refused

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hpi_agent.node.access import MOUNT, OwnNode, default_access, own_node, read_token
+from hpi_agent.node.access import MOUNT, Access, OwnNode, default_access, own_node
 from hpi_core.errors import Refused, Retry
 
 
@@ -48,10 +48,11 @@ def test_outside_a_pod_the_arguments_are_named() -> None:
 def test_a_token_is_read_anew_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
-    first = read_token(file)
+    access = Access("https://a", tmp_path / "ca", file)
+    first = access.token()
     file.write_text("two")
 
-    assert (first, read_token(file)) == ("one", "two")
+    assert (first, access.token()) == ("one", "two")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"x" * 20_000], ids=["missing", "empty", "noise", "long"])
@@ -61,4 +62,4 @@ def test_a_token_that_cannot_be_read_may_come_later(tmp_path: Path, content: byt
         file.write_bytes(content)
 
     with pytest.raises(Retry, match="the token"):
-        read_token(file)
+        Access("https://a", tmp_path / "ca", file).token()

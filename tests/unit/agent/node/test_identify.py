@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hpi_agent.node.api_errors import Away
+from hpi_agent.node.api_errors import Answered, Away
 from hpi_agent.node.identify import BURST, KNOWN_SECONDS, MAX_KNOWN, REFUSED_SECONDS, TokenReviews, identity
-from hpi_core.errors import Overloaded, Refused
+from hpi_core.errors import HpiError, Overloaded, Refused, Retry
 from support.manifests import Document
 
 NOW = datetime(2026, 3, 1, 10, 0, 0, tzinfo=timezone.utc)
@@ -41,8 +41,8 @@ def a_status(**changes: Any) -> Document:
 class Server:
     """An API server that knows some answers, and counts the questions."""
 
-    def __init__(self, status: Document | None) -> None:
-        """Answer with a status; None: it is away."""
+    def __init__(self, status: Document | HpiError | None) -> None:
+        """Answer with a status, or an error; None: it is away."""
         self.status = status
         self.asked = 0
 
@@ -52,6 +52,8 @@ class Server:
         assert document["spec"]["audiences"] == ["hpi-agent"]
         if self.status is None:
             raise Away("the API server does not answer")
+        if isinstance(self.status, HpiError):
+            raise self.status
         return {"status": self.status}
 
 
@@ -171,6 +173,14 @@ def test_an_api_server_that_is_away_is_no_refusal_and_is_not_remembered() -> Non
     server.status = a_status()
 
     assert ask(a_token()).pod == "ocr-1"
+
+
+def test_an_agent_that_may_not_ask_refuses_nobody_and_says_which_right_it_lacks() -> None:
+    words = 'tokenreviews.authentication.k8s.io is forbidden: User "a" cannot create resource "tokenreviews"'
+    ask, _ = reviews(Server(Answered(words, 403)))
+
+    with pytest.raises(Retry, match=r"does not say whose a token is: .* cannot create resource"):
+        ask(a_token())
 
 
 def test_no_more_tokens_are_remembered_than_there_is_room_for() -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpi_agent.node.on_disk import OnDisk
 from hpi_agent.node.self_tests import Result
-from hpi_agent.node.status import Cache, Sight, is_news, node_status, read_spec, statement
+from hpi_agent.node.status import Cache, CacheProblem, Sight, is_news, node_status, read_spec, statement
 from hpi_agent.node.workloads import Told
 from hpi_core.api.v1alpha1.node import NodeStatus
 from hpi_core.errors import Refused, Stop
@@ -42,9 +43,14 @@ def told(sight: Sight = SIGHT, now: str = NOW, before: Document | None = None, *
 
 
 def ready(status: Document) -> tuple[str, str]:
-    """Return status and reason of the one condition."""
-    [one] = status["conditions"]
-    return one["status"], one["reason"]
+    """Return status and reason of `Ready`."""
+    return condition(status, "Ready")[:2]
+
+
+def condition(status: Document, type_: str) -> tuple[str, str, str]:
+    """Return status, reason and message of a condition."""
+    [one] = [one for one in status["conditions"] if one["type"] == type_]
+    return one["status"], one["reason"], one["message"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,56 @@ def test_cache_use_is_told_in_hundredths_of_the_quota(used: int, quota: int) -> 
 
     assert cache["usedBytes"] % step == 0
     assert abs(cache["usedBytes"] - used) <= step / 2
+
+
+def store_row(disk: OnDisk | None, before: Document | None = None, **fields: Any) -> tuple[Document | None, str]:
+    """Return what is said of a runtime that the agent installs, and the reason of `Ready`."""
+    runtimes = [{"name": "r", "lockDigest": LOCK, "delivery": "Store", "variant": "tiny"}]
+    sight = replace(SIGHT, on_disk={} if disk is None else {"r": disk}, **fields)
+    status = told(sight, before=before, runtimes=runtimes)
+    return next(iter(status["runtimes"]), None), ready(status)[1]
+
+
+@pytest.mark.parametrize(
+    ("disk", "row", "reason"),
+    [
+        (OnDisk(LOCK, "Queued"), None, "SelfTestRunning"),
+        (OnDisk(LOCK, "Installing", "fetching"), {"state": "Installing", "message": "fetching"}, "RuntimeInstalling"),
+        (OnDisk(LOCK, "Failed", "no room"), {"state": "Failed", "message": "no room"}, "RuntimeInstallFailed"),
+        (OnDisk(LOCK, "Installed"), {"state": "Installed"}, "SelfTestRunning"),
+    ],
+)
+def test_a_runtime_that_the_agent_installs_says_how_far_it_is(disk: OnDisk, row: Document | None, reason: str) -> None:
+    expected = None if row is None else {"name": "r", "lockDigest": LOCK, "message": "", "backends": [], **row}
+
+    assert store_row(disk) == (expected, reason)
+
+
+def test_a_result_counts_as_long_as_the_runtime_lies_there() -> None:
+    before = told(replace(SIGHT, results={"r": PASSED}))
+
+    queued, installed, lost = (
+        store_row(OnDisk(LOCK, state), before)[0] for state in ("Queued", "Installed", "Installing")
+    )
+
+    # An agent that has just begun has not looked yet: that is no reason to take anything back.
+    assert queued == installed == before["runtimes"][0]
+    assert lost is not None
+    assert "selfTest" not in lost
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (None, ("True", "AsWanted", "")),
+        (CacheProblem("CacheFull", "make room there"), ("False", "CacheFull", "make room there")),
+        (CacheProblem("CacheUnusable", "it is read-only"), ("False", "CacheUnusable", "it is read-only")),
+    ],
+)
+def test_a_cache_that_takes_nothing_says_why(problem: CacheProblem | None, expected: tuple[str, str, str]) -> None:
+    status = told(replace(SIGHT, cache_problem=problem))
+
+    assert condition(status, "CacheReady") == expected
 
 
 def test_engines_that_nobody_knows_of_are_absent() -> None:

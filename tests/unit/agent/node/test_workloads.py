@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hpi_agent.node.workloads import MAX_PODS, SILENT_SECONDS, WORST_FIRST, Told, Workloads, summed_up
 from hpi_core.api.v1alpha1.node import MAX_ENGINES_OF_ALL_WORKLOADS, MAX_WORKLOADS, NodeStatus
 from hpi_core.errors import Overloaded, Refused
+from hpi_core.formats import BACKENDS
 
 ONE = Told("a", "ocr", "5d8c7b9f4a", "Measured")
 
@@ -24,6 +27,7 @@ words = st.lists(
         st.sampled_from(WORST_FIRST),
         st.text("abc", max_size=3) | st.just("x" * 160),
         engines,
+        st.lists(st.sampled_from(BACKENDS), max_size=5, unique=True).map(tuple),
     ),
     max_size=120,
 )
@@ -64,6 +68,14 @@ def test_engines_of_all_rows_are_within_the_limit_and_each_is_one_of_its_pods(to
         }
         assert set(row["engines"]) <= own
         assert row["engines"] or not own or len(rows) > 4
+
+
+def test_a_row_has_the_backends_of_all_its_pods() -> None:
+    pods = (("openvino", "paddle"), (), ("onnxruntime", "paddle"))
+
+    [row], _ = summed_up([replace(ONE, backends=one) for one in pods])
+
+    assert row["backends"] == ["onnxruntime", "openvino", "paddle"]
 
 
 def test_engines_are_shared_out_evenly_and_what_a_row_does_not_need_is_left_to_others() -> None:

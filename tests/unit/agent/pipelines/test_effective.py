@@ -293,6 +293,41 @@ def test_one_device_of_a_kind_that_is_served_is_honoured(written: str | None, de
 
 
 @pytest.mark.parametrize(
+    ("asked", "given", "device"),
+    [
+        (None, "gpu:0", Device("gpu", 0)),
+        (None, "npu:0", Device("npu", 0)),
+        (None, "cpu", CPU),
+        (None, "", CPU),
+        # A pod that was given several of them.
+        ("gpu:1", "gpu:0", Device("gpu", 1)),
+    ],
+)
+def test_a_pod_computes_on_the_device_that_it_was_given(asked: str | None, given: str, device: Device) -> None:
+    manifest = checked(an_ocr_pipeline(inference={} if asked is None else {"device": asked}))
+
+    assert effective(manifest, registry_config, given=given).device == device
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "problem"),
+    [
+        ("gpu:0", "cpu", "spec.inference.device: is gpu:0, and this pod was placed on cpu ($HPI_DEVICE)"),
+        ("cpu", "npu:0", "spec.inference.device: is cpu, and this pod was placed on npu:0 ($HPI_DEVICE)"),
+        (None, "tpu:0", "$HPI_DEVICE: must be cpu, gpu:N or npu:N, got 'tpu:0'"),
+    ],
+)
+def test_another_device_than_the_pod_was_given_is_refused(asked: str | None, given: str, problem: str) -> None:
+    manifest = checked(an_ocr_pipeline(inference={} if asked is None else {"device": asked}))
+
+    with pytest.raises(InvalidManifest) as refused:
+        effective(manifest, registry_config, given=given)
+
+    [told] = refused.value.problems
+    assert told.startswith(problem)
+
+
+@pytest.mark.parametrize(
     ("device", "problem"),
     [
         ("cpu:0", "must be 'cpu' without a number, got 'cpu:0': the processors are one device"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpi_agent.plugins.environment import PluginEnvironment, about, find_environment, tree_name
+from hpi_agent.plugins.environment import PluginEnvironment, about, find_environment, stores_of_plugins, tree_name
 from hpi_agent.plugins.install import Wish, choose_interpreter, install
 from hpi_agent.plugins.packages import install_packages, installed_versions, make_installer
 from hpi_agent.plugins.recipe import Recipe
@@ -22,6 +23,7 @@ from hpi_agent.plugins.self_test import run_self_test
 from hpi_agent.plugins.variants import find_variant
 from hpi_agent.store.directory import Store
 from hpi_core.errors import Refused, SourceFailed, Stop
+from support.read_only_mount import mounted_read_only
 from support.wheelhouse import PASSES, PYTHON, a_configs_folder, a_list, a_wheel, a_wheelhouse
 
 NO_INDEX = {"PATH": os.environ["PATH"], "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull}
@@ -345,3 +347,60 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(tmp_path
     with pytest.raises(Stop, match=r"GB free, at least 1000000000\.0 GB are needed"):
         install(Store(tmp_path / "store"), wish)
     assert left_behind(Store(tmp_path / "store")) == []
+
+
+def test_environments_are_looked_for_in_the_store_and_then_where_an_image_has_them(tmp_path: Path) -> None:
+    own, brought = Store(tmp_path / "own"), tmp_path / "brought"
+    brought.mkdir()
+
+    assert stores_of_plugins(own, {}) == (own,)
+    assert stores_of_plugins(own, {"HPI_PLUGINS": ""}) == (own,)
+    assert stores_of_plugins(own, {"HPI_PLUGINS": str(brought)}) == (own, Store(brought))
+
+
+def test_a_second_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"\$HPI_PLUGINS is '.*/nowhere', which is no directory"):
+        stores_of_plugins(Store(tmp_path), {"HPI_PLUGINS": str(tmp_path / "nowhere")})
+
+
+def test_an_environment_is_found_in_a_store_that_nobody_can_write(installed: Installed, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    code = (
+        "import pathlib, subprocess, sys\n"
+        "from hpi_agent.plugins.environment import find_environment\n"
+        "from hpi_agent.store.directory import Store\n"
+        "store, configs = map(pathlib.Path, sys.argv[1:])\n"
+        "found = find_environment(Store(store), 'tiny', configs)\n"
+        "subprocess.run([found.python, '-I', '-c', 'import tinyone; print(tinyone.__file__)'], check=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(store), str(installed.wish.configs)]
+
+    done = subprocess.run(
+        [*mounted_read_only(installed.store.root, store), *command], capture_output=True, text=True, check=True
+    )
+
+    assert Path(done.stdout.strip()).is_relative_to(store / "plugins")
+    assert done.stderr == ""
+
+
+def test_an_environment_says_which_variant_it_is_and_of_which_lock(installed: Installed) -> None:
+    said = json.loads((installed.tree / "hpi-plugin.json").read_text())
+
+    assert said == {"variant": "tiny", "lockDigest": installed.environment.lock_digest}
+
+
+def test_features_are_installed_with_a_variant_and_found_with_it_alone(tmp_path: Path) -> None:
+    store, wish = Store(tmp_path / "store"), a_wish(tmp_path)
+    assert wish.wheelhouse is not None
+    extra = tmp_path / "extra"
+    a_wheel(extra, "tinyextra", "3.0", {"tinyextra/__init__.py": "VALUE = 3\n"})
+    (wish.configs / "locks" / f"extra-py{PYTHON.replace('.', '')}.txt").write_text(a_list(extra))
+    shutil.copytree(extra, wish.wheelhouse, dirs_exist_ok=True)
+    with (wish.configs / "plugins" / "variants.yml").open("a") as table:
+        table.write("  features: {more: extra}\n")
+
+    made = install(store, replace(wish, features=("more",)))
+
+    assert answer_of(made.python, "import tinyone, tinyextra; print(tinyextra.VALUE)") == "3"
+    assert find_environment(store, "tiny", wish.configs, ("more",)) == made
+    assert find_environment(store, "tiny", wish.configs) is None

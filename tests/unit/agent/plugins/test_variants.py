@@ -10,6 +10,7 @@ import pytest
 from hpi_agent.configuration import configs_directory
 from hpi_agent.plugins.interpreters import Interpreter
 from hpi_agent.plugins.variants import find_variant, problem_with, read_variants
+from hpi_core.digest import digest_of_bytes, digest_of_json
 from hpi_core.errors import Bug, Refused
 from support.wheelhouse import a_configs_folder
 
@@ -29,7 +30,7 @@ FITS = Interpreter(
 def test_every_variant_of_the_project_has_lists_and_a_self_test() -> None:
     variants = read_variants(configs_directory())
 
-    assert set(variants) == {"paddle2onnx"}
+    assert set(variants) == {"hpi-agent", "hpi-cpu", "paddle2onnx"}
     assert all(variant.self_test.is_file() and variant.lists for variant in variants.values())
 
 
@@ -56,7 +57,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest_and_all_that_are_known()
 
     assert "'paddle2onx'" in str(refusal.value)
     assert "did you mean 'paddle2onnx'" in str(refusal.value)
-    assert "known: paddle2onnx" in str(refusal.value)
+    assert "known: hpi-agent, hpi-cpu, paddle2onnx" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,78 @@ def test_a_table_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Bug, match="sizeBytes"):
         read_variants(configs)
+
+
+def a_variant_with_features(folder: Path, **changes: str) -> Path:
+    """Write `tiny`, made of the lists `tiny` and `more`, with the features `extra` and `newer`; return the configs."""
+    configs = a_configs_folder(folder, "tinyone==1.0\n", pythons=("3.11", "3.12"))
+    with (configs / "plugins" / "variants.yml").open("a") as table:
+        table.write("  lists: [tiny, more]\n  features: {extra: extra, newer: newer}\n")
+    lists = {"more-py311": "a==1\n", "more-py312": "a==1\n", "extra-py311": "b==1\n", "extra-py312": "b==1\n"}
+    for name, text in {**lists, "newer-py312": "c==1\n", **changes}.items():
+        (configs / "locks" / f"{name}.txt").write_text(text)
+    return configs
+
+
+def test_several_lists_make_one_environment_whose_digest_is_theirs_in_order(tmp_path: Path) -> None:
+    variant = find_variant("tiny", a_variant_with_features(tmp_path))
+
+    locked = variant.lists[-1]
+
+    digests = [digest_of_bytes([path.read_bytes()]) for path in locked.paths]
+    assert locked.name == "tiny-py311.txt, more-py311.txt"
+    assert (locked.versions, locked.digest) == ({"tinyone": "1.0", "a": "1"}, digest_of_json(digests))
+
+
+def test_one_list_alone_keeps_its_own_digest(tmp_path: Path) -> None:
+    [locked] = find_variant("tiny", a_configs_folder(tmp_path, "tinyone==1.0\n")).lists
+
+    assert locked.digest == digest_of_bytes([locked.paths[0].read_bytes()])
+
+
+def test_a_feature_adds_its_list_whatever_the_order_it_is_named_in(tmp_path: Path) -> None:
+    variant = find_variant("tiny", a_variant_with_features(tmp_path))
+
+    one, other = variant.with_features(["newer", "extra"]), variant.with_features(["extra", "newer", "extra"])
+
+    assert one.lists == other.lists
+    assert one.lists[0].versions == {"tinyone": "1.0", "a": "1", "b": "1", "c": "1"}
+
+
+def test_a_python_that_a_feature_has_no_list_for_is_left_out(tmp_path: Path) -> None:
+    variant = find_variant("tiny", a_variant_with_features(tmp_path))
+
+    assert variant.with_features(["extra"]).pythons == ("3.12", "3.11")
+    assert variant.with_features(["newer"]).pythons == ("3.12",)
+
+
+def test_an_unknown_feature_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    variant = find_variant("tiny", a_variant_with_features(tmp_path))
+
+    with pytest.raises(Refused, match="the plugin variant tiny has no feature 'extr'; it has extra, newer"):
+        variant.with_features(["extr"])
+    with pytest.raises(Refused, match="it has none"):
+        find_variant("paddle2onnx", configs_directory()).with_features(["extra"])
+
+
+def test_features_that_no_python_has_together_are_refused(tmp_path: Path) -> None:
+    configs = a_variant_with_features(tmp_path)
+    (configs / "locks" / "extra-py312.txt").unlink()
+
+    with pytest.raises(Refused, match="no Python has all of extra, newer"):
+        find_variant("tiny", configs).with_features(["extra", "newer"])
+
+
+def test_two_lists_of_one_environment_that_share_a_package_are_an_incomplete_installation(tmp_path: Path) -> None:
+    configs = a_variant_with_features(tmp_path, **{"more-py311": "tinyone==1.0\n"})
+
+    with pytest.raises(Bug, match="share a package"):
+        read_variants(configs)
+
+
+def test_every_choice_of_features_is_known(tmp_path: Path) -> None:
+    variant = find_variant("tiny", a_variant_with_features(tmp_path))
+
+    choices = [one.chosen for one in variant.with_any_features()]
+
+    assert choices == [(), ("extra",), ("newer",), ("extra", "newer")]

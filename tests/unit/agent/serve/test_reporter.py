@@ -24,11 +24,11 @@ SOON = 0.1
 PATIENCE_SECONDS = 60.0
 
 
-def described(state: str, key: str = "sha256:" + "0" * 64) -> dict[str, Any]:
+def described(state: str, key: str = "sha256:" + "0" * 64, backend: str = "openvino") -> dict[str, Any]:
     gate = {"level": "Auto", "minimumSamples": 20}
     asked = {"key": key, "modelName": "m", "modelDigest": key, "modelFormat": "ONNX", "accuracy": gate}
     return {
-        "models": [{"name": "m", "state": state, "reason": "why", "decisionKey": key}],
+        "models": [{"name": "m", "state": state, "reason": "why", "decisionKey": key, "backend": backend}],
         "resolutions": [asked],
         "cautious": False,
     }
@@ -97,6 +97,22 @@ def test_it_reports_what_changed_and_nothing_twice(tmp_path: Path) -> None:
         words = [report.engine_active for _, report in agent.reports.taken]
     assert words == ["Building", "Provisional", "Measured"]
     assert pod.states == ["Answers"]
+
+
+def test_a_change_over_to_another_backend_is_reported(tmp_path: Path) -> None:
+    with an_agent(tmp_path / "node") as agent:
+        pod = Pod(agent.environment(), tmp_path / "store")
+
+        async def life(reporter: Reporter) -> None:
+            reporter.show(described("Measured", backend="onnxruntime"), is_building=False)
+            await until(lambda: len(pod.results) == 1)
+            reporter.show(described("Measured", backend="openvino"), is_building=False)
+            await until(lambda: len(pod.results) == 2)
+
+        pod.live(life)
+
+        words = [report.backends for _, report in agent.reports.taken]
+    assert words == [("onnxruntime",), ("openvino",)]
 
 
 def test_it_says_the_same_again_after_a_while(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import pytest
+
 from hpi_core.reasons import REASONS
 from hpi_operator.kubectl.reports.causes import Causes, Finding
 from hpi_operator.kubectl.reports.commands import Place
@@ -153,6 +155,34 @@ def test_a_runtime_that_is_not_usable_leads_to_the_nodes_on_which_its_self_test_
         ("HPIPipeline shop/ocr", "RuntimeNotUsable"),
         ("HPIRuntime hpi-cpu-1.0.0", "SelfTestFailed"),
         ("Node n1", "SelfTestFailed"),
+    ]
+
+
+@pytest.mark.parametrize(("state", "reason"), [("Failed", "RuntimeInstallFailed"), ("Installing", "RuntimeInstalling")])
+def test_a_runtime_that_is_not_installed_leads_to_the_nodes_and_their_words(state: str, reason: str) -> None:
+    runtime = a_runtime().model_dump(mode="json", by_alias=True)
+    runtime["status"] = {"conditions": [a_condition("Usable", "False", reason, "on 1 of 1 nodes")]}
+    row = {"name": "hpi-cpu-1.0.0", "state": state, "message": "it lacks a wheel"}
+
+    report = why(
+        a_condition("Placed", "False", "RuntimeNotUsable"),
+        runtimes=[runtime],
+        hpi_nodes=[a_seen_node("n1", runtimes=[row])],
+    )
+
+    *_, last = flat(report.findings)
+    assert (last.object, last.reason, last.message) == ("Node n1", reason, "it lacks a wheel")
+    assert last.next == ("kubectl get pods -n hpi-agents -o wide",)
+
+
+def test_a_cache_that_is_full_is_told_although_the_node_is_ready() -> None:
+    full = a_condition("CacheReady", "False", "CacheFull", "make room there")
+    node = a_seen_node("n1", a_condition("Ready", "True", "SelfTestPassed"), full)
+
+    report = why_node(hpi_nodes=[node])
+
+    assert [(one.object, one.reason, one.message) for one in report.findings] == [
+        ("HPINode n1", "CacheFull", "make room there")
     ]
 
 

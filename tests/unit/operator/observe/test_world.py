@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pytest
 
-from hpi_core.names import MANAGED_BY, PIPELINE
+from hpi_core.names import MANAGED_BY, OPERATOR_NAMESPACE, PIPELINE
 from hpi_operator.kube.resources import DEPLOYMENTS, HPI_NODES, NAMESPACES, NODES, PODS, RUNTIMES, SERVICES
 from hpi_operator.kube.written import Written
 from hpi_operator.observe import projections
 from hpi_operator.observe.index import Index
+from hpi_operator.observe.projections import NamespaceView
 from hpi_operator.observe.world import EVERY, World
 from support.kinds import manifest
 from support.object_server import ObjectServer
@@ -128,10 +129,21 @@ def test_a_namespace_that_ends_asks_for_its_pipelines() -> None:
     world._child_changed(SERVICES.key("ocr", "ns"), None, a_child())
     asked.clear()
 
-    world._namespace_changed(NAMESPACES.key("ns"), False, True)
-    world._namespace_changed(NAMESPACES.key("other"), False, True)
+    for name in ("ns", "other"):
+        world._namespace_changed(NAMESPACES.key(name), NamespaceView(False, ""), NamespaceView(True, ""))
 
     assert asked == [("HPIPipeline", "ns", "ocr")]
+
+
+def test_another_level_of_pod_security_asks_for_every_pipeline_that_of_the_operator_for_nodes_and_runtimes() -> None:
+    world, asked = a_world()
+
+    for name in ("ns", OPERATOR_NAMESPACE):
+        view = NamespaceView(False, "privileged")
+        world._namespace_changed(NAMESPACES.key(name), NamespaceView(False, "restricted"), view)
+
+    everything = ("HPIPipeline", EVERY, EVERY)
+    assert asked == [everything, ("Node", "", EVERY), ("HPIRuntime", "", EVERY), everything]
 
 
 def test_a_node_asks_for_its_pass_and_for_the_supply() -> None:

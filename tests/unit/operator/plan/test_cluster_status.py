@@ -12,6 +12,7 @@ from hpi_core.api.v1alpha1.engine import HPIEngine
 from hpi_core.api.v1alpha1.node import HPINode
 from hpi_core.api.v1alpha1.node_pool import HPINodePool, NodePoolStatus, NodeSelector
 from hpi_core.api.v1alpha1.runtime import RuntimeStatus
+from hpi_core.names import RUNTIME
 from hpi_operator.plan.cluster_status import plan_pool, plan_runtime
 from hpi_operator.plan.engines import conditions_to_write, deletions
 from hpi_operator.plan.intent import Manifest
@@ -182,6 +183,23 @@ def test_a_runtime_is_usable_where_its_self_test_has_passed(
     assert tuple(status["nodes"][name] for name in ("wanted", "installed", "usable", "failed")) == counts
     assert status["pipelines"] == 3
     RuntimeStatus.model_validate(status)
+
+
+def test_a_runtime_whose_image_is_not_there_says_pod_container_and_image() -> None:
+    nodes = (an_agents_word("n-0", None), an_agents_word("n-1", None))
+    waiting = {"reason": "ErrImagePull", "message": 'failed to pull image "a@sha256:0": not found'}
+    status = {"containerStatuses": [{"state": {"waiting": waiting}}]}
+    tests = tuple(
+        (node, {"metadata": {"name": f"self-test-{node}", "labels": {RUNTIME: label}}, "status": status})
+        for node, label in (("n-1", CPU_RUNTIME), ("n-0", CPU_RUNTIME), ("n-2", "another"))
+    )
+
+    told = plan_runtime(ObservedRuntime(a_runtime(), 1, nodes, 0, NOW, tests)).status
+
+    assert told is not None
+    words = 'n-0: pod self-test-n-0, container self-test: ErrImagePull: failed to pull image "a@sha256:0": not found'
+    assert condition(told, "Usable") == ("False", "SelfTestCannotStart", f"on 2 of 2 nodes; {words}")
+    assert told["lastFailure"] == words
 
 
 # Engines.

@@ -106,7 +106,6 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"architectures": ["arm64"]}, {}, "it has no image for amd64"),
     ({"state": "Withdrawn"}, {}, "it is withdrawn"),
     ({"state": "Deprecated"}, {}, "it is deprecated: only spec.runtime.name chooses it"),
-    ({"delivery": "Store"}, {}, "its delivery is Store"),
 ]
 
 

@@ -140,6 +140,43 @@ def test_a_result_on_record_is_not_asked_for_again(state: str | None, is_tested:
     assert bool(self_tests_in(plan(an_observed_node(node, hpi_node=told(node, state=state))))) is is_tested
 
 
+NO_IMAGE: Document = {
+    "phase": "Pending",
+    "containerStatuses": [
+        {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "a@sha256:0"'}}}
+    ],
+}
+
+
+def test_a_test_that_cannot_start_is_told_with_pod_container_and_image_and_keeps_no_other_waiting() -> None:
+    other = a_runtime("other", version="0.9", letter="b")
+    seen = an_observed_node(a_node("n"))
+    stuck = live(plan(seen), **NO_IMAGE)
+
+    then = plan(replace(seen, self_tests=(stuck,), runtimes=(*seen.runtimes, other)))
+
+    [event] = then.events
+    name = stuck["metadata"]["name"]
+    expected = f'{CPU_RUNTIME}: pod {name}, container self-test: ImagePullBackOff: Back-off pulling image "a@sha256:0"'
+    assert (event.reason, event.type, event.message) == ("SelfTestCannotStart", "Warning", expected)
+    assert len(self_tests_in(then)) == 1
+    assert then.delete == ()
+
+
+@pytest.mark.parametrize(("state", "goes"), [(None, True), ("Passed", False)])
+def test_a_test_of_an_image_that_was_corrected_since_is_made_anew(state: str | None, goes: bool) -> None:
+    node = a_node("n")
+    seen = an_observed_node(node, hpi_node=told(node, state=state))
+    [runtime] = [one for one in seen.runtimes if one.metadata.name == CPU_RUNTIME]
+    before = live(plan(an_observed_node(node)), **NO_IMAGE)
+    images = [one.model_copy(update={"image": f"corrected@{a_digest('c')}"}) for one in runtime.spec.images]
+    spec = runtime.spec.model_copy(update={"images": tuple(images)})
+
+    then = plan(replace(seen, self_tests=(before,), runtimes=(runtime.model_copy(update={"spec": spec}),)))
+
+    assert [one.reason for one in then.delete] == (["the runtime has another image since"] if goes else [])
+
+
 def test_another_lock_is_tested_anew() -> None:
     node = a_node("n")
 

@@ -120,6 +120,20 @@ def test_each_model_says_what_was_asked_and_what_it_runs_on() -> None:
     assert (status.engines.wanted, status.engines.ready, status.engines.building) == (2, 1, 1)
 
 
+def test_backends_of_models_without_an_engine_are_those_that_pods_serve_on() -> None:
+    status = status_of(observed(backends_in_use=("openvino", "onnxruntime")))
+
+    assert (status.backend, status.models) == ("onnxruntime, openvino", ())
+
+
+def test_what_serves_counts_before_what_was_chosen() -> None:
+    engines = (an_engine("e-1", "det", **DECIDED),)
+
+    status = status_of(observed(engines=engines, engines_in_use=("e-1",), backends_in_use=("onnxruntime",)))
+
+    assert (status.backend, status.models[0].backend) == ("onnxruntime", "openvino")
+
+
 def test_two_long_names_of_models_that_begin_alike_do_not_break_the_status() -> None:
     engines = tuple(an_engine(f"e-{letter}", "m" * 100 + letter) for letter in "ab")
 

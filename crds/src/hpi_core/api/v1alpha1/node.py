@@ -13,6 +13,7 @@ from hpi_core.api.v1alpha1.hardware import Architecture, ProductName
 from hpi_core.api.v1alpha1.pipeline_status import ActiveCount, RevisionName
 from hpi_core.api.v1alpha1.scalars import (
     UID,
+    VARIANT,
     Backend,
     Bytes,
     Chip,
@@ -32,6 +33,8 @@ MAX_ENGINES: Final = 64
 MAX_WORKLOADS: Final = 64
 MAX_DEVICE_GROUPS: Final = 8
 MAX_ENGINES_OF_ALL_WORKLOADS: Final = 128
+MAX_BACKENDS_OF_A_WORKLOAD: Final = 4
+"""As many as compute on the processors and one vendor's devices."""
 
 
 class WantedRuntime(ApiModel):
@@ -45,6 +48,9 @@ class WantedRuntime(ApiModel):
 
     delivery: Literal["Image", "Store"] = "Image"
     """How it comes to the node."""
+
+    variant: Annotated[str, Field(pattern=VARIANT, max_length=40)] | None = None
+    """Name of the plugin variant, where the node's agent has to install it. Absent for delivery Image."""
 
 
 class WantedEngine(ApiModel):
@@ -200,13 +206,19 @@ class NodeRuntime(ApiModel):
     """Digest of the list of its wheels, as it is there."""
 
     state: Word
-    """Such as `Pulling`, `Installed`, `Usable` or `Failed`."""
+    """Such as `Pulling`, `Installing`, `Installed`, `Usable` or `Failed`."""
+
+    message: Sentence = ""
+    """How far its installation is, or why it failed; for delivery Store."""
 
     self_test: SelfTestResult | None = None
     """How its last self-test ended. Absent: none yet."""
 
     backends: Annotated[tuple[Backend, ...], Field(strict=False, max_length=8), ListSet()] = ()
     """Backends that its self-test has seen work."""
+
+
+BackendInUse = Annotated[str, Field(pattern=VARIANT, max_length=16)]
 
 
 class Workload(ApiModel):
@@ -226,6 +238,11 @@ class Workload(ApiModel):
 
     engines: Annotated[tuple[LabelName, ...], Field(strict=False, max_length=32), ListSet()] = ()
     """HPIEngines that its pods use, in the same namespace."""
+
+    backends: Annotated[
+        tuple[BackendInUse, ...], Field(strict=False, max_length=MAX_BACKENDS_OF_A_WORKLOAD), ListSet()
+    ] = ()
+    """Backends that its pods serve on, whether there is an HPIEngine or not."""
 
     message: Annotated[str, Field(max_length=160)] = ""
     """Why pods are not on measured engines."""

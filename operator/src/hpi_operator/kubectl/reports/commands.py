@@ -12,7 +12,7 @@ from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE, PART, PIPELINE
 _WORD: Final = re.compile(r"(?<![A-Za-z])(NAMESPACE|NAME|NODE|OPERATOR|AGENTS)(?![A-Za-z])")
 _OWN: Final = f"-n NAMESPACE -l {PIPELINE}=NAME"
 _EXPLAIN: Final = "kubectl hpi explain NAME -n NAMESPACE"
-_AGENTS: Final = "kubectl get pods -n AGENTS -o wide"
+AGENTS: Final = "kubectl get pods -n AGENTS -o wide"
 _OPERATOR: Final = "kubectl logs -n OPERATOR deployment/hpi-operator --tail=50"
 _RIGHTS: Final = "kubectl auth can-i --list --as system:serviceaccount:OPERATOR:hpi-operator"
 
@@ -39,7 +39,7 @@ LOOK: Final[Mapping[str, tuple[str, ...]]] = {
     "Provisional": (_EXPLAIN,),
     "Fallback": (_EXPLAIN,),
     "Building": (_EXPLAIN,),
-    "NotReported": (_AGENTS,),
+    "NotReported": (AGENTS,),
     "EngineFailed": (_EXPLAIN,),
     "PrebuildGaveUp": (f"kubectl get jobs,pods {_OWN},{PART}=prebuild",),
     "Prebuilding": (f"kubectl get jobs,pods {_OWN},{PART}=prebuild",),
@@ -49,8 +49,14 @@ LOOK: Final[Mapping[str, tuple[str, ...]]] = {
     "RouteNotAccepted": ("kubectl describe httproute NAME -n NAMESPACE", "kubectl get gateways -A"),
     "SelfTestFailed": (f"kubectl get pods -A -o wide -l {PART}=self-test",),
     "SelfTestRunning": (f"kubectl get pods -A -o wide -l {PART}=self-test",),
+    "SelfTestCannotStart": (f"kubectl get pods -A -o wide -l {PART}=self-test",),
+    "RuntimeInstalling": ("kubectl hpi nodes NODE",),
+    "RuntimeInstallFailed": ("kubectl hpi nodes NODE", AGENTS),
+    "HostPathsForbidden": ("kubectl get namespaces --show-labels",),
+    "CacheFull": ("kubectl hpi nodes NODE",),
+    "CacheUnusable": (AGENTS,),
     "NoRuntimeFits": ("kubectl hpi nodes NODE", "kubectl get hpiruntimes"),
-    "NoReport": (_AGENTS,),
+    "NoReport": (AGENTS,),
     "HardwareFaulty": ("kubectl hpi nodes NODE",),
     "NodeNotReady": ("kubectl describe node NODE",),
     "PoolsOverlap": ("kubectl get hpinodepools -o yaml",),
@@ -87,7 +93,7 @@ def look(reason: str, place: Place) -> tuple[str, ...]:
 
 def filled(command: str, place: Place) -> str:
     """Return a command with every name in its place, and with the context that was asked."""
-    if place.node and command == _AGENTS:
+    if place.node and command == AGENTS:
         command += " --field-selector spec.nodeName=NODE"
     words = {
         "NAMESPACE": place.namespace,

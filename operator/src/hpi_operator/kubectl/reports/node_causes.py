@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from hpi_core import reasons
 from hpi_core.names import PART, RUNTIME, shortened
 from hpi_operator.kubectl.reports.base import Summary
 from hpi_operator.kubectl.reports.causes import Causes, Finding, finding, finding_of
-from hpi_operator.kubectl.reports.commands import Place, filled
+from hpi_operator.kubectl.reports.commands import AGENTS, Place, filled
 from hpi_operator.kubectl.reports.documents import Document, conditions, is_behind, listed, part
 from hpi_operator.kubectl.reports.nodes import NOBODY, RuntimeOnNode, node_line, node_summary, runtimes_on
 from hpi_operator.kubectl.reports.operator_causes import operator_findings
@@ -29,6 +30,10 @@ def node_causes(name: str, sight: Sight, place: Place) -> Causes:
     )
 
 
+INSTALLATION: Final = {"Failed": "RuntimeInstallFailed", "Installing": "RuntimeInstalling"}
+"""Reasons for states of a runtime that the node's agent installs."""
+
+
 def self_test_finding(node: str, runtime: RuntimeOnNode, place: Place) -> Finding:
     """Return the link for a self-test that has not passed."""
     selector = f"{PART}=self-test,{RUNTIME}={shortened(runtime.name, 63)}"
@@ -36,6 +41,9 @@ def self_test_finding(node: str, runtime: RuntimeOnNode, place: Place) -> Findin
     reason = {"Failed": "SelfTestFailed", "Running": "SelfTestRunning"}.get(runtime.self_test, "")
     if reason:
         what = f"self-test of {runtime.name}: {runtime.self_test}"
+    elif runtime.state in INSTALLATION:
+        what, reason = f"{runtime.name}: {runtime.state}", INSTALLATION[runtime.state]
+        pods = filled(AGENTS, place)
     elif runtime.state == "Absent":
         what = f"{runtime.name} is wanted, and the agent says nothing of it"
     else:
@@ -104,6 +112,9 @@ def _of_hpi_node(name: str, hpi_node: Document | None, sight: Sight, place: Plac
         pool = part(hpi_node, "spec").get("pool")
         what = "no runtime is wanted there" + ("" if pool else ", because no HPINodePool selects it")
         yield finding(about, what, "NoRuntimeFits", place)
+    cache = conditions(hpi_node).get(reasons.CACHE_READY)
+    if cache is not None and cache.status == "False":
+        yield finding_of(about, cache, place, ())
     line = node_line(hpi_node)
     if line.notes and (ready is None or ready.reason != "HardwareFaulty"):
         yield finding(about, "the hardware has notes", "HardwareFaulty", place, message="; ".join(line.notes))

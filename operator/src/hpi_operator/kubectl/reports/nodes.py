@@ -22,11 +22,11 @@ class RuntimeOnNode(Report):
     wanted: bool
     """Whether the node shall have it."""
     state: str
-    """`Usable`, `Installed`, `Pulling`, `Failed`, or `Absent`: the agent has said nothing of it."""
+    """`Usable`, `Installed`, `Installing`, `Pulling`, `Failed`, or `Absent`: the agent has said nothing of it."""
     self_test: str = ""
     """`Passed`, `Failed`, `Running`; empty: none yet."""
     message: str = ""
-    """What the self-test said."""
+    """What the self-test said; before it, how far the installation is."""
     backends: tuple[str, ...] = ()
     """Backends that the self-test has seen work."""
 
@@ -171,7 +171,7 @@ def runtimes_on(hpi_node: Document) -> list[RuntimeOnNode]:
                 wanted=name in wanted,
                 state=str(one.get("state") or "Absent"),
                 self_test=str(test.get("state") or ""),
-                message=str(test.get("message") or ""),
+                message=str(test.get("message") or one.get("message") or ""),
                 backends=tuple(str(backend) for backend in one.get("backends") or ()),
             )
         )

@@ -93,7 +93,7 @@ def _pod_metadata(plan: BuildPlan, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _pod_spec(plan: BuildPlan) -> dict[str, Any]:
-    mounted = list(mounted_by_all(plan.pipeline, plan.revision))
+    mounted = list(mounted_by_all(plan.pipeline, plan.revision, plan.class_plan.chosen.record, plan.settings))
     spec = common_spec(plan.owner.name, plan.pipeline, plan.class_plan, mounted)
     # No label tells one class of hardware from another for certain; their names do.
     fields = ({"key": "metadata.name", "operator": "In", "values": [name]} for name in plan.nodes)

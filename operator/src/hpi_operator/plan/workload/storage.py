@@ -1,4 +1,4 @@
-"""What the pods of a pipeline mount: nothing of the node's, and read-only wherever they need not write."""
+"""What the pods of a pipeline mount: nothing of the node's but a runtime, and read-only where they need not write."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 
 from hpi_core.api.v1alpha1.model_source import ModelSource
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.names import AGENT_AUDIENCE, child_name
+from hpi_core.names import AGENT_AUDIENCE, NODE_RUNTIMES, child_name
+from hpi_operator.plan.delivery import RUNTIMES_FOLDER
+from hpi_operator.plan.observed import Settings
 from hpi_operator.plan.quantities import canonical_bytes
 from hpi_operator.plan.revisions import Revision
+from hpi_operator.plan.runtime_choice import RuntimeRecord
 
 PIPELINE_FOLDER: Final = "/etc/hpi/pipeline"
 CREDENTIALS_FOLDER: Final = "/etc/hpi/credentials"
@@ -49,9 +52,13 @@ def cache_claim_name(pipeline: HPIPipeline) -> str:
     return pipeline.spec.cache.claim_name or child_name(pipeline.metadata.name, "cache")
 
 
-def mounted_by_all(pipeline: HPIPipeline, revision: Revision) -> Iterator[Mounted]:
+def mounted_by_all(
+    pipeline: HPIPipeline, revision: Revision, runtime: RuntimeRecord, settings: Settings
+) -> Iterator[Mounted]:
     """Yield what every pod of a pipeline mounts, whether it serves or builds ahead."""
     cache = pipeline.spec.cache
+    if runtime.variant is not None:
+        yield mounted_runtimes(settings)
     yield Mounted(
         {"name": "pipeline", "configMap": {"name": revision.config_map, "defaultMode": READABLE}}, PIPELINE_FOLDER
     )
@@ -74,6 +81,13 @@ def agent_token() -> Mounted:
     token = {"audience": AGENT_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
     projected = {"defaultMode": READABLE, "sources": [{"serviceAccountToken": token}]}
     return Mounted({"name": "agent-token", "projected": projected}, AGENT_FOLDER)
+
+
+def mounted_runtimes(settings: Settings) -> Mounted:
+    """Return the environments that the node's agent has installed: read-only, and a folder of the node."""
+    # Directory: a kubelet must not make it, or the pod would find an empty one where no agent runs.
+    path = {"path": f"{settings.node_folder}/{NODE_RUNTIMES}", "type": "Directory"}
+    return Mounted({"name": "runtimes", "hostPath": path}, RUNTIMES_FOLDER)
 
 
 def mounted_to_serve(pipeline: HPIPipeline) -> Iterator[Mounted]:
