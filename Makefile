@@ -47,9 +47,10 @@ slow: set-up programs ## the tests that take minutes
 	@$(IN_ROOT) $(PYTEST) -m 'slow and not e2e' --ignore=tests/cluster
 	@$(IN_ROOT) $(PYTEST) -m 'slow and not e2e' tests/cluster $(SIDE_BY_SIDE) 4
 
-e2e: set-up programs ## the tests on a real Kubernetes node; needs root on Debian or Ubuntu, and some minutes
+e2e: set-up programs ## the whole on a real Kubernetes node, with a time line; needs root on Debian or Ubuntu; 45 minutes
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.node build
 	@$(IN_ROOT) $(PYTEST) -m e2e
+	@$(IN_ROOT) PYTHONPATH=tests:images $(BIN)/python -m first_light $(E2E)
 
 images: set-up ## operator, agent and runtime as OCI archives, and site.yaml, in build/images; needs buildah, podman or docker
 	@$(IN_ROOT) $(BIN)/python images/build.py $(IMAGES)

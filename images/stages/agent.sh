@@ -24,7 +24,7 @@ done
 mkdir -p /opt/hpi/plugins
 mv "/build/store/plugins/$VARIANT"-* "$environment"
 # Of the store alone, where every file is compared with it.
-rm "$environment/manifest.json"
+rm "$environment"/manifest*.json
 install_own_wheel --python "$environment/bin/python"
 compile_modules "$environment"/lib/python3*/site-packages/hpi_*
 keep_commands hpi-agent

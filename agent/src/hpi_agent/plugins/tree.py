@@ -28,6 +28,8 @@ COMPILE_SECONDS: Final = 1200
 KEPT: Final = ("bin", "include", "lib", "lib64", "pyvenv.cfg", PLUGIN_FILE)
 """What a finished tree holds at its top."""
 MAX_COMPILERS: Final = 8
+SCRIPTS: Final = ("bin/", "../../bin/")
+"""How rows of a RECORD begin that name a script."""
 
 
 def make_tree(directory: Path, recipe: Recipe, say: Say) -> None:
@@ -68,6 +70,10 @@ def _remove_traces(directory: Path, target: Path) -> None:
         if not path.name.startswith("python"):
             path.unlink()
     shutil.rmtree(target / "bin", ignore_errors=True)
+    # Their hashes tell of that place as well: the same wheels would give another tree each time.
+    for record in target.glob("*.dist-info/RECORD"):
+        rows = record.read_text(encoding="utf-8").splitlines()
+        record.write_text("".join(f"{row}\n" for row in rows if not row.startswith(SCRIPTS)), encoding="utf-8")
     settings = directory / "pyvenv.cfg"
     lines = settings.read_text(encoding="utf-8").splitlines()
     # Python 3.11 and later note the command that made the environment.
