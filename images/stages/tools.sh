@@ -2,6 +2,8 @@
 # $WHEELHOUSE is a folder of the context with all wheels; empty: pip asks its index.
 set -eu
 
+# pip imports packages of the environment that it looks after, and Python would write modules that are dated.
+export PYTHONDONTWRITEBYTECODE=1
 tools=/build/tools
 wheels=/build/wheels
 environment=/opt/hpi/environment

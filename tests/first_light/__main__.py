@@ -1,7 +1,7 @@
 """First light, end to end: our images on a real kubelet, installed by our chart, and a page read through a Service.
 
     PYTHONPATH=tests:images python -m first_light            # all of it; needs root on Debian, minutes
-    PYTHONPATH=tests:images python -m first_light --until first-answer
+    PYTHONPATH=tests:images python -m first_light --until sights --skip engines
 
 Every step prints what it does and how long it took; the time line is a table at the end and JSON in build/first-light.
 """
@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,14 +35,18 @@ from support.project import ROOT
 OUT: Final = ROOT / "build" / "first-light"
 CACHE: Final = "/var/lib/hpi"
 """Where the chart has the node's agent keep its cache."""
-STOPS: Final = ("first-answer", "engines", "all")
+STEPS: Final = (
+    *("engines", "sights", "replica", "broken", "classifier", "leader", "api-server", "agent", "rest", "upgrade"),
+    *("uninstall", "again"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do all of it; return the exit code."""
     parser = argparse.ArgumentParser(prog="first_light", description=__doc__)
     parser.add_argument("--images", type=Path, help="folder with images that are there (default: built if need be)")
-    parser.add_argument("--until", choices=STOPS, default="all")
+    parser.add_argument("--until", choices=STEPS, help="the last step")
+    parser.add_argument("--skip", choices=STEPS, nargs="+", default=[], help="steps to leave out")
     parser.add_argument("--rest-minutes", type=float, default=0.0, help="look at the agent at rest for so long")
     parser.add_argument("--keep", action="store_true", help="leave the cluster when a step fails, until Enter")
     parsed = parser.parse_args(arguments)
@@ -99,25 +103,26 @@ def _steps(parsed: argparse.Namespace, stage: Stage, timeline: Timeline) -> None
     cache = stage.cluster.host_path(CACHE)
     models.provide(stage)
     begun = timeline.seconds
+    steps: dict[str, Callable[[], None]] = {
+        "engines": lambda: beginning.wait_for_engines(stage, timeline, begun),
+        "sights": lambda: sights.write(stage, OUT / "sights.txt"),
+        "replica": lambda: beginning.one_more_replica(stage, timeline),
+        "broken": lambda: trouble.broken_revision(stage, timeline),
+        "classifier": lambda: conversion.convert_and_serve(stage, timeline),
+        "leader": lambda: trouble.leader_killed(stage, timeline),
+        "api-server": lambda: trouble.api_server_away(stage, timeline),
+        "agent": lambda: trouble.agent_killed(stage, timeline),
+        "rest": lambda: ending.rest(stage, timeline, parsed.rest_minutes),
+        "upgrade": lambda: ending.upgrade(stage, timeline),
+        "uninstall": lambda: ending.uninstall(stage, timeline, cache),
+        "again": lambda: beginning.install(stage, timeline, "warm cache"),
+    }
     beginning.install(stage, timeline, "cold cache")
-    if parsed.until == "first-answer":
-        return
-    beginning.wait_for_engines(stage, timeline, begun)
-    sights.write(stage, OUT / "sights.txt")
-    if parsed.until == "engines":
-        return
-    beginning.one_more_replica(stage, timeline)
-    trouble.broken_revision(stage, timeline)
-    conversion.convert_and_serve(stage, timeline)
-    trouble.leader_killed(stage, timeline)
-    trouble.api_server_away(stage, timeline)
-    trouble.agent_killed(stage, timeline)
-    if parsed.rest_minutes > 0:
-        ending.rest(stage, timeline, parsed.rest_minutes)
-    ending.upgrade(stage, timeline)
-    ending.uninstall(stage, timeline, cache)
-    beginning.install(stage, timeline, "warm cache")
-    ending.uninstall(stage, timeline, cache)
+    for name, step in steps.items():
+        if name not in parsed.skip and not (name == "rest" and parsed.rest_minutes == 0):
+            step()
+        if name == parsed.until:
+            return
 
 
 if __name__ == "__main__":

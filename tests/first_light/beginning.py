@@ -37,10 +37,17 @@ def wait_for_engines(stage: Stage, timeline: Timeline, begun: float) -> None:
 
 
 def one_more_replica(stage: Stage, timeline: Timeline) -> None:
-    """Scale up by one under load; the new pod takes its engines from the cache of its node."""
-    url = stage.address("ocr")
+    """Scale up by one, at rest and under load; the new pod takes its engines from the cache of its node."""
+    _scale_up(stage, timeline, "one more replica, from the node's cache")
+    with stage.load(stage.address("ocr")) as load:
+        _scale_up(stage, timeline, "one more replica, and back, under load")
+    timeline.steps[-1].tell(load=load.told())
+    assert_none_failed(load)
+
+
+def _scale_up(stage: Stage, timeline: Timeline, words: str) -> None:
     before = {pod["metadata"]["name"] for pod in serving_pods(stage)}
-    with timeline.step("one more replica, from the node's cache, under load") as step, stage.load(url) as load:
+    with timeline.step(words) as step:
         stage.patch("ocr", {"replicas": len(before) + 1})
 
         def new_and_ready() -> list[Document]:
@@ -50,9 +57,6 @@ def one_more_replica(stage: Stage, timeline: Timeline) -> None:
         [pod] = eventually(new_and_ready, 300.0, pause_seconds=0.2)
         created, ready = read_time(pod["metadata"]["creationTimestamp"]), read_time(str(ready_since(pod)))
         step.tell(created_to_ready=f"{(ready - created).total_seconds():.0f} s", engines=engines_of(stage, pod))
-    step.tell(load=load.told())
-    assert_none_failed(load)
-    with timeline.step("back to as many as before"):
         stage.patch("ocr", {"replicas": len(before)})
         eventually(lambda: len(serving_pods(stage)) == len(before), 120.0, pause_seconds=0.5)
 

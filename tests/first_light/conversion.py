@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
+from first_light.beginning import engines_of
 from first_light.models import CASE, CLASSIFIER
 from first_light.stage import NAMESPACE, Stage
 from first_light.timeline import Timeline
+from hpi_core.names import PART, PIPELINE
 from models.paddle_models import CASES
 from support.eventually import eventually
 from support.manifests import Document
@@ -29,10 +30,10 @@ def convert_and_serve(stage: Stage, timeline: Timeline) -> None:
         step.tell(shape=output["shape"])
     with timeline.step("it was converted, judged against Paddle and measured") as step:
         stage.wait_for(NAME, "EngineActive", "True", "Measured", SECONDS)
-        [model] = stage.status(NAME)["models"]
+        [pod] = stage.pods(f"{PIPELINE}={NAME},{PART}=serving")
         [after] = _answer(stage, url)["outputs"]
         largest = max(abs(one - other) for one, other in zip(output["data"], after["data"], strict=True))
-        step.tell(model=json.dumps(model), largest_difference_to_paddle=f"{largest:.1e}")
+        step.tell(engines=engines_of(stage, pod), largest_difference_to_paddle=f"{largest:.1e}")
         assert largest < 1e-4, "the converted model answers otherwise than Paddle did"
     with timeline.step("the classifier is deleted"):
         stage.kubectl("delete", "hpi", NAME, "--timeout=120s")

@@ -73,7 +73,7 @@ def uninstall(stage: Stage, timeline: Timeline, cache: Path) -> None:
             "get", "deployments,daemonsets,pods,services", "-A", "-l", "app.kubernetes.io/part-of=hpi", "-o", "name"
         )
         assert not left.strip(), f"left by the uninstall: {left}"
-        engines = len(list((cache / "store").rglob("engine.json")))
+        engines = len(list(cache.rglob("engine.json")))
         step.tell(engines_left_in_the_cache=engines)
         assert engines > 0, f"no engine in {cache}"
 

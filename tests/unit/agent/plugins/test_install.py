@@ -148,6 +148,22 @@ def test_the_tree_holds_neither_pip_nor_scripts(installed: Installed) -> None:
     )
 
 
+def test_the_same_wheels_give_the_same_tree(installed: Installed, tmp_path: Path) -> None:
+    again = install(Store(tmp_path / "store"), installed.wish)
+
+    first, second = (
+        {
+            path.relative_to(tree): path.read_bytes()
+            for path in tree.rglob("*")
+            if path.is_file() and "bin" not in path.parts
+        }
+        for tree in (installed.tree, again.python.parents[1])
+    )
+    manifests = {Path("manifest.json")}
+    assert first.keys() == second.keys()
+    assert {path for path in first if first[path] != second[path]} - manifests == set()
+
+
 def test_no_file_of_the_tree_names_the_place_where_it_was_made(installed: Installed) -> None:
     files = [path for path in installed.tree.rglob("*") if path.is_file() and path.name != "manifest.json"]
 

@@ -138,6 +138,7 @@ def test_a_deployment_in_full() -> None:
                                 "readOnlyRootFilesystem": True,
                                 "capabilities": {"drop": ["ALL"]},
                             },
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
                             "startupProbe": {
                                 "httpGet": ready,
                                 "periodSeconds": 1,

@@ -133,6 +133,8 @@ def _container(plan: TrackPlan, mounted: Sequence[Mounted]) -> dict[str, Any]:
         "name": "serve",
         "args": ["serve", "-f", MANIFEST_PATH, *listen],
         "ports": [{"name": HTTP, "containerPort": HTTP_PORT, "protocol": "TCP"}],
+        # A pod that ends says why in its log; the status of the pipeline repeats it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         # Started: models are there and an engine answers. Ready: a real inference passed on the engine that serves.
         # Live: the server's own loop turns; a worker that died is replaced inside.
         "startupProbe": {
