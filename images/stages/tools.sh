@@ -25,7 +25,7 @@ install_own_wheel() {
 # As `hpi-agent install` compiles packages: never compared with their sources. Packages bring templates that do not
 # compile and are never imported, so the exit status says nothing.
 compile_modules() {
-    "$environment/bin/python" -I -W ignore -m compileall -qq -s "$environment" --invalidation-mode unchecked-hash "$@" || true
+    "$environment/bin/python" -I -B -W ignore -m compileall -qq -s "$environment" --invalidation-mode unchecked-hash "$@" || true
 }
 
 # Commands of other packages are in nobody's way, and in nobody's use either.

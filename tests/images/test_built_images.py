@@ -256,7 +256,9 @@ def test_an_agent_without_engines_says_what_it_lacks(unpacked: dict[str, Unpacke
 
 
 def test_two_builds_of_the_same_sources_give_the_same_operator(built: BuiltImages, tmp_path: Path) -> None:
-    again = built_images(say, out=tmp_path, anew=True, only=("hpi-operator",))
+    folders = [tmp_path / name for name in ("one", "other")]
 
-    first, second = (read_archive(images.archive("hpi-operator")).digest for images in (built, again))
-    assert first == second
+    first, second = (built_images(say, out=folder, anew=True, only=("hpi-operator",)) for folder in folders)
+
+    digests = {read_archive(images.archive("hpi-operator")).digest for images in (first, second)}
+    assert len(digests) == 1

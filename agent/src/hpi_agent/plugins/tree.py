@@ -83,7 +83,8 @@ def _remove_traces(directory: Path, target: Path) -> None:
 def _compile(directory: Path, target: Path, scratch: Path, recipe: Recipe) -> None:
     # Packages bring templates and sources for other Pythons that do not compile and are never imported, so neither the
     # lines (-qq) nor the exit code 1 matter.
-    command = [str(directory / "bin" / "python"), "-I", "-m", "compileall", "-qq", "-s", str(directory)]
+    # -B: what a .pth file imports as the compiler starts would be compiled by Python itself, dated, and be left alone.
+    command = [str(directory / "bin" / "python"), "-I", "-B", "-m", "compileall", "-qq", "-s", str(directory)]
     command += ["-j", str(min(recipe.processors, MAX_COMPILERS)), "--invalidation-mode", "unchecked-hash", str(target)]
     environment = clean_environment.for_self_test(recipe.environment, scratch)
     ended = run_step(command, environment=environment, folder=scratch, seconds=COMPILE_SECONDS)

@@ -148,6 +148,21 @@ def test_the_tree_holds_neither_pip_nor_scripts(installed: Installed) -> None:
     )
 
 
+def test_a_module_that_starts_with_the_interpreter_is_compiled_like_any_other(tmp_path: Path) -> None:
+    wish = a_wish(tmp_path)
+    assert wish.wheelhouse is not None
+    # As setuptools has it: a line of a .pth file is run at every start, the compiler's own included.
+    started = {"tinystart/__init__.py": "VALUE = 4\n", "tinystart.pth": "import tinystart\n"}
+    a_wheel(wish.wheelhouse, "tinystart", "4.0", started)
+    for path in (wish.configs / "locks").iterdir():
+        path.write_text(a_list(wish.wheelhouse))
+
+    made = install(Store(tmp_path / "store"), wish)
+
+    [compiled] = made.python.parents[1].rglob("tinystart/__pycache__/*.pyc")
+    assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00"
+
+
 def test_the_same_wheels_give_the_same_tree(installed: Installed, tmp_path: Path) -> None:
     again = install(Store(tmp_path / "store"), installed.wish)
 
