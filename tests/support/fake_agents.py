@@ -212,6 +212,9 @@ class FakeAgents:
             engine = self._world.engines.get(order.engine[1], order.engine[0])
             if engine is not None:
                 self._builds.advance(node, order, engine, driver)
+            elif order.engine in agent.asked:
+                # The watch has not come as far as what it was asked for: nothing else would have it look again.
+                self._wake(node, RETRY_SECONDS)
 
     def _report(self, node: str, agent: _Agent) -> None:
         hpi_node = self._world.hpi_nodes.get(node)
