@@ -184,6 +184,7 @@ def test_one_model_alone_is_served_by_the_protocol_and_has_no_ocr(store: Path) -
     assert "/v2/models" in refused.json()["errorMsg"]
 
 
+@pytest.mark.slow
 def test_the_demonstration_reads_the_page_and_writes_the_picture(store: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.jpg"
     command = [sys.executable, "-m", "hpi_agent", "demo", "--store", str(store), "--picture", str(picture)]
