@@ -26,7 +26,8 @@ def test_an_unknown_variant_ends_with_2_and_names_the_nearest(tmp_path: Path) ->
     done = run_install("paddle2onxx", "--store", str(tmp_path))
 
     assert done.returncode == 2
-    said = "no plugin variant is called 'paddle2onxx'; known: hpi-agent, hpi-cpu, paddle2onnx; did you mean 'paddle2onnx'?"
+    known = "hpi-agent, hpi-cpu, paddle2onnx"
+    said = f"no plugin variant is called 'paddle2onxx'; known: {known}; did you mean 'paddle2onnx'?"
     assert done.stderr == f"hpi-agent install: {said}\n"
 
 
