@@ -126,18 +126,22 @@ class Stage:
         return "", "", ""
 
     def wait_for(self, name: str, type_: str, status: str, reason: str | None = None, seconds: float = 120.0) -> str:
-        """Wait for a condition of a pipeline about its newest spec; return its message."""
+        """Wait for a condition of a pipeline about its newest spec; return its message.
+
+        It looks every two seconds: kubectl takes half a processor for a moment, and what is measured must be quiet.
+        """
 
         def look() -> tuple[str]:
             found = self.get("hpi", name)
-            about = found.get("status", {}).get("observedGeneration")
-            assert about == found["metadata"]["generation"], f"the status is about generation {about}"
-            seen = self.condition(name, type_)
-            assert seen[0] == status, seen
-            assert reason in (None, seen[1]), seen
-            return (seen[2],)
+            told = found.get("status", {})
+            about, generation = told.get("observedGeneration"), found["metadata"]["generation"]
+            assert about == generation, f"the status is about generation {about} of {generation}"
+            [one] = [one for one in told["conditions"] if one["type"] == type_]
+            assert one["status"] == status, one
+            assert reason in (None, one["reason"]), one
+            return (one.get("message", ""),)
 
-        return eventually(look, seconds, pause_seconds=0.5)[0]
+        return eventually(look, seconds, pause_seconds=2.0)[0]
 
     def pods(self, selector: str, namespace: str = NAMESPACE) -> list[Document]:
         """Return pods that are not being deleted."""
