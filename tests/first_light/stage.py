@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ AGENT_NAMESPACE: Final = "hpi-agents"
 LINE: Final = "background. These markers are pixels that we can label"
 """A line of the page that every answer must have."""
 COMMAND_SECONDS: Final = 900.0
+LOAD_SECONDS: Final = 20.0
+"""How long requests are sent at least, so that what comes a moment after an event is seen too."""
 
 
 @dataclass
@@ -178,7 +181,8 @@ class Stage:
 
     @contextlib.contextmanager
     def load(self, url: str, workers: int = 1) -> Iterator[Load]:
-        """Send the page again and again for as long as the block lasts; its report is there afterwards."""
+        """Send the page again and again for as long as the block lasts, and 20 s at least; its report is there then."""
+        begun = time.monotonic()
         command = [*self._sender(url), "--workers", str(workers)]
         process = subprocess.Popen(
             self.cluster.command_inside(command),
@@ -190,6 +194,7 @@ class Stage:
         running = Load(process)
         try:
             yield running
+            time.sleep(max(0.0, LOAD_SECONDS - (time.monotonic() - begun)))
             assert process.poll() is None, "the load has ended by itself"
             output, _ = process.communicate(timeout=120)
             running.report = json.loads(output)
