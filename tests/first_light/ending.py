@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shutil
 import time
 from pathlib import Path
 from typing import Final
 
-from first_light.beginning import read_time
 from first_light.stage import AGENT_NAMESPACE, CHART, OPERATOR_NAMESPACE, Stage, assert_none_failed
 from first_light.timeline import Timeline
 from support.audit import AuditLog, now
 from support.chart import older_chart
 from support.eventually import eventually
-from support.manifests import Document
 
 AGENT_ACCOUNT: Final = "system:serviceaccount:hpi-agents:hpi-agent"
 
@@ -50,15 +48,14 @@ def upgrade(stage: Stage, timeline: Timeline) -> None:
 def rest(stage: Stage, timeline: Timeline, minutes: float) -> None:
     """Leave everything alone and look at what the node's agent uses and writes meanwhile."""
     with timeline.step(f"nothing happens for {minutes:g} minutes") as step:
-        audit, since, before = AuditLog(stage.cluster), now(), _agent_statistics(stage)
+        processes, audit, since = _agent_processes(stage), AuditLog(stage.cluster), now()
+        begun, before = time.monotonic(), sum(map(_processor_seconds, processes))
         time.sleep(minutes * 60)
-        after, writes = _agent_statistics(stage), audit.writes(user=AGENT_ACCOUNT, since=since)
-        spent = int(after["cpu"]["usageCoreNanoSeconds"]) - int(before["cpu"]["usageCoreNanoSeconds"])
-        passed = (read_time(after["cpu"]["time"]) - read_time(before["cpu"]["time"])).total_seconds()
+        used = (sum(map(_processor_seconds, processes)) - before) / (time.monotonic() - begun)
+        writes = audit.writes(user=AGENT_ACCOUNT, since=since)
         step.tell(
-            agent_millicores=f"{spent / passed / 1e6:.2f}",
-            agent_resident=f"{int(after['memory']['rssBytes']) / 1e6:.1f} MB",
-            agent_working_set=f"{int(after['memory']['workingSetBytes']) / 1e6:.1f} MB",
+            agent_millicores=f"{used * 1e3:.2f}",
+            agent_resident=f"{sum(map(_resident_bytes, processes)) / 1e6:.1f} MB",
             agent_writes=len(writes),
         )
 
@@ -78,10 +75,20 @@ def uninstall(stage: Stage, timeline: Timeline, cache: Path) -> None:
         assert engines > 0, f"no engine in {cache}"
 
 
-def _agent_statistics(stage: Stage) -> Document:
-    """Return what the kubelet counts of the agent's container; it looks every ten seconds or so."""
-    told = json.loads(stage.kubectl("get", "--raw", f"/api/v1/nodes/{stage.cluster.node_name}/proxy/stats/summary"))
-    [pod] = [one for one in told["pods"] if one["podRef"]["namespace"] == AGENT_NAMESPACE]
-    [container] = [one for one in pod["containers"] if one["name"] == "agent"]
-    found: Document = container
-    return found
+def _agent_processes(stage: Stage) -> list[int]:
+    """Return the processes of the agent's container, from its control group (either version)."""
+    [pod] = stage.pods("app.kubernetes.io/component=agent", AGENT_NAMESPACE)
+    [status] = [one for one in pod["status"]["containerStatuses"] if one["name"] == "agent"]
+    name = status["containerID"].removeprefix("containerd://")
+    found = next(Path("/sys/fs/cgroup").glob(f"**/*{name}*/cgroup.procs"))
+    return [int(line) for line in found.read_text(encoding="utf-8").split()]
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_bytes(pid: int) -> int:
+    [kilobytes] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
+    return int(kilobytes) * 1024
