@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from first_light import beginning, conversion, ending, models, sights, trouble
 from first_light.images import sizes
@@ -54,15 +54,14 @@ def main(arguments: Sequence[str]) -> int:
         print("first light: a kubelet and its network need root", file=sys.stderr)
         return 2
     timeline = Timeline()
-    facts: dict[str, Any] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="hpi-first-light-") as folder:
-            _run(parsed, timeline, Path(folder), facts)
+            _run(parsed, timeline, Path(folder))
     except (AssertionError, HpiError) as error:
         print(f"first light: {error}", file=sys.stderr)
         return 1
     finally:
-        timeline.write(OUT / "timeline.json", facts)
+        timeline.write(OUT / "timeline.json")
         print(f"\n{timeline.table()}\n\n{OUT / 'timeline.json'}", flush=True)
     return 0
 
@@ -71,7 +70,7 @@ def _say(line: str) -> None:
     print(f"            {line}", flush=True)
 
 
-def _run(parsed: argparse.Namespace, timeline: Timeline, folder: Path, facts: dict[str, Any]) -> None:
+def _run(parsed: argparse.Namespace, timeline: Timeline, folder: Path) -> None:
     with timeline.step("programs: Kubernetes, kubelet, helm, and Debian's containerd and runc"):
         programs = prepare_programs(os.environ, _say)
         helm = prepare_binaries(os.environ, _say, HELM.packages)["helm"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from first_light.stage import NAMESPACE, PIPELINE, Stage, assert_none_failed
 from first_light.timeline import Timeline
+from hpi_core.moments import read_moment
 from support.eventually import eventually
 from support.manifests import Document
 
@@ -55,7 +54,7 @@ def _scale_up(stage: Stage, timeline: Timeline, words: str) -> None:
             return [pod for pod in new if ready_since(pod)]
 
         [pod] = eventually(new_and_ready, 300.0, pause_seconds=0.2)
-        created, ready = read_time(pod["metadata"]["creationTimestamp"]), read_time(str(ready_since(pod)))
+        created, ready = read_moment(pod["metadata"]["creationTimestamp"]), read_moment(str(ready_since(pod)))
         step.tell(created_to_ready=f"{(ready - created).total_seconds():.0f} s", engines=engines_of(stage, pod))
         stage.patch("ocr", {"replicas": len(before)})
         eventually(lambda: len(serving_pods(stage)) == len(before), 120.0, pause_seconds=0.5)
@@ -81,8 +80,3 @@ def engines_of(stage: Stage, pod: Document) -> str:
     models = [f"{one['name']} {one['state']} on {one['backend']}" for one in told["models"]]
     seconds = [f"{name} {spent:.1f} s" for name, spent in told.get("startSeconds", {}).items()]
     return "; ".join([*models, "start: " + ", ".join(seconds)])
-
-
-def read_time(text: str) -> datetime:
-    """Return a time of Kubernetes."""
-    return datetime.fromisoformat(text)

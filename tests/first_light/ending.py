@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from pathlib import Path
 from typing import Final
 
-from first_light.stage import AGENT_NAMESPACE, CHART, OPERATOR_NAMESPACE, Stage, assert_none_failed
+from first_light.stage import Stage, assert_none_failed
 from first_light.timeline import Timeline
+from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE
 from support.audit import AuditLog, now
-from support.chart import older_chart
+from support.chart import CHART, older_chart
 from support.eventually import eventually
+from support.process_usage import processor_seconds, resident_bytes
 
 AGENT_ACCOUNT: Final = "system:serviceaccount:hpi-agents:hpi-agent"
 
@@ -49,13 +50,13 @@ def rest(stage: Stage, timeline: Timeline, minutes: float) -> None:
     """Leave everything alone and look at what the node's agent uses and writes meanwhile."""
     with timeline.step(f"nothing happens for {minutes:g} minutes") as step:
         processes, audit, since = _agent_processes(stage), AuditLog(stage.cluster), now()
-        begun, before = time.monotonic(), sum(map(_processor_seconds, processes))
+        begun, before = time.monotonic(), sum(map(processor_seconds, processes))
         time.sleep(minutes * 60)
-        used = (sum(map(_processor_seconds, processes)) - before) / (time.monotonic() - begun)
+        used = (sum(map(processor_seconds, processes)) - before) / (time.monotonic() - begun)
         writes = audit.writes(user=AGENT_ACCOUNT, since=since)
         step.tell(
             agent_millicores=f"{used * 1e3:.2f}",
-            agent_resident=f"{sum(map(_resident_bytes, processes)) / 1e6:.1f} MB",
+            agent_resident=f"{sum(map(resident_bytes, processes)) / 1e6:.1f} MB",
             agent_writes=len(writes),
         )
 
@@ -82,13 +83,3 @@ def _agent_processes(stage: Stage) -> list[int]:
     name = status["containerID"].removeprefix("containerd://")
     found = next(Path("/sys/fs/cgroup").glob(f"**/*{name}*/cgroup.procs"))
     return [int(line) for line in found.read_text(encoding="utf-8").split()]
-
-
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_bytes(pid: int) -> int:
-    [kilobytes] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
-    return int(kilobytes) * 1024

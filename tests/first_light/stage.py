@@ -21,11 +21,8 @@ from support.node.cluster import NodeCluster
 from support.project import ROOT
 
 TESTS: Final = ROOT / "tests"
-CHART: Final = ROOT / "charts" / "hpi"
 PIPELINE: Final = ROOT / "configs" / "pipelines" / "ocr.yaml"
 NAMESPACE: Final = "default"
-OPERATOR_NAMESPACE: Final = "hpi-system"
-AGENT_NAMESPACE: Final = "hpi-agents"
 LINE: Final = "background. These markers are pixels that we can label"
 """A line of the page that every answer must have."""
 COMMAND_SECONDS: Final = 900.0

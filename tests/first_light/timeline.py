@@ -70,8 +70,8 @@ class Timeline:
             lines.append(row.rstrip())
         return "\n".join(lines)
 
-    def write(self, path: Path, facts: dict[str, Any]) -> None:
-        """Write steps and facts as JSON, by rename."""
+    def write(self, path: Path) -> None:
+        """Write the steps as JSON, by rename."""
         path.parent.mkdir(parents=True, exist_ok=True)
         steps = [
             {
@@ -84,5 +84,5 @@ class Timeline:
             for step in self.steps
         ]
         aside = path.with_name(f".{path.name}")
-        aside.write_text(json.dumps({**facts, "steps": steps}, indent=2, default=str) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps({"steps": steps}, indent=2, default=str) + "\n", encoding="utf-8")
         aside.rename(path)

@@ -9,9 +9,9 @@ import yaml
 
 from first_light.beginning import serving_pods
 from first_light.models import DAMAGED
-from first_light.stage import AGENT_NAMESPACE, OPERATOR_NAMESPACE, PIPELINE, Stage, assert_none_failed
+from first_light.stage import PIPELINE, Stage, assert_none_failed
 from first_light.timeline import Timeline
-from hpi_core.names import PART
+from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE, PART
 from support.eventually import eventually
 from support.manifests import Document
 

@@ -31,6 +31,7 @@ from support.installation import INSTALLATION, a_token, install, run_on
 from support.manifests import Document
 from support.nodes import a_node
 from support.pods import a_pod
+from support.process_usage import processor_seconds, resident_bytes
 
 OWN: Final = "/apis/hpi.paddlex.io/v1alpha1"
 START_SECONDS: Final = 60.0
@@ -245,15 +246,11 @@ class NodeAgent:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""
-        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("the process is gone")
+        return resident_bytes(self.pid)
 
     def _still(self) -> bool:
         assert self._process is not None

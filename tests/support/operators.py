@@ -30,6 +30,7 @@ from support.control_plane.process import Process
 from support.eventually import eventually
 from support.installation import bind
 from support.manifests import Document
+from support.process_usage import processor_seconds, resident_bytes
 
 USER: Final = "hpi-operator"
 """In whose name operators speak; the audit log has it, and rules are bound to it."""
@@ -185,14 +186,12 @@ class OperatorProcess:
     @property
     def resident_bytes(self) -> int:
         """Memory that it holds now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) * 1024
+        return resident_bytes(self.process.pid)
 
     @property
     def processor_seconds(self) -> float:
         """Time of processors that it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.process.pid)
 
     def __enter__(self) -> OperatorProcess:
         return self.start()

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from hpi_agent.store.locks import is_held
 from support.node.cgroups import hierarchies, processes_below, remove_group
 
 PREFIX: Final = "hpi-node-"
@@ -44,7 +45,7 @@ def remove_leftovers(above: Path) -> None:
     Their processes, mounts and networks went with them. A group that the kernel still holds is left to the next run.
     """
     for folder in above.glob(f"{PREFIX}*"):
-        if is_of_the_dead(folder.name) and not _is_locked(folder / LOCK):
+        if is_of_the_dead(folder.name) and not is_held(folder / LOCK):
             shutil.rmtree(folder)
     for hierarchy in hierarchies():
         for group in hierarchy.glob(f"{PREFIX}*"):
@@ -56,17 +57,3 @@ def is_of_the_dead(name: str) -> bool:
     """Return whether a name `hpi-node-<pid>-…` is of a process that is gone."""
     pid = name.removeprefix(PREFIX).partition("-")[0]
     return pid.isdecimal() and not Path("/proc", pid).exists()
-
-
-def _is_locked(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_WRONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
