@@ -16,6 +16,7 @@ from hpi_agent.building.model_directories import assemble_models
 from hpi_agent.building.pipeline import read_plan
 from hpi_agent.building.site import Site
 from hpi_agent.engines.shelf import Choice, Shelf, Shelved
+from hpi_agent.exchange.address import AgentAddress
 from hpi_agent.select.decision import Decision
 from hpi_agent.select.wish import Wish, read_wish
 from models.graphs import beyond_32_bits
@@ -31,6 +32,7 @@ from support.building import (
     only,
     resolution_of,
 )
+from support.played_agent import an_agent
 
 
 @dataclass(frozen=True)
@@ -227,21 +229,27 @@ def test_a_choice_that_busy_cores_give_twice_in_a_row_stays_and_says_so(tmp_path
     assert again.decision.chosen.reason.endswith("; chosen twice in a row on busy cores")
 
 
-@pytest.mark.parametrize(
-    ("provisional", "candidate", "again"),
-    [("others worked", "the same", True), (None, "the same", False), ("others worked", "another", False)],
-)
-def test_busy_cores_confirm_a_provisional_choice_of_the_same_engine_alone(
-    provisional: str | None, candidate: str, again: bool, once: Place
-) -> None:
-    assert once.decision is not None
-    earlier = replace(once.decision, provisional=provisional)
-    outcomes = once.decision.outcomes
-    if candidate == "another":
-        outcomes = tuple(replace(one, engine_key="sha256:" + "0" * 64) for one in outcomes)
+def test_what_another_pod_chose_on_busy_cores_is_confirmed_by_the_first_choice_of_the_same_here(tmp_path: Path) -> None:
+    alone = manifest_of(model_directory(tmp_path / "model"), inference=only("onnxruntime"))
+    before = build(alone, a_site(tmp_path / "another"), pace=LOUD).decision
+    assert before.chosen is not None
 
-    assert is_chosen_again(earlier, outcomes) == again
-    assert not is_chosen_again(None, outcomes)
+    with an_agent(tmp_path / "node") as agent:
+        agent.builds.chosen_before = before.chosen.engine_key
+        address = AgentAddress.read(agent.environment("team-a", "ocr-1"))
+        built = build(alone, a_site(tmp_path / "store"), pace=LOUD, agent=address)
+
+    assert (before.is_shareable, built.decision.is_shareable) == (False, True)
+
+
+def test_busy_cores_confirm_a_choice_of_the_same_engine_alone(once: Place) -> None:
+    assert once.decision is not None
+    assert once.decision.chosen is not None
+    key = once.decision.chosen.engine_key
+    others = {one.engine_key for one in once.decision.outcomes} - {key}
+
+    assert is_chosen_again(once.decision.outcomes, None, key)
+    assert not is_chosen_again(once.decision.outcomes, None, *others, "sha256:" + "0" * 64)
 
 
 def test_a_server_keeps_its_engine_when_every_candidate_that_was_built_fails(tmp_path: Path) -> None:

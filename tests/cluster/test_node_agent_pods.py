@@ -181,6 +181,26 @@ def test_a_build_is_decided_under_its_lease(agent_site: AgentSite, shared: NodeA
     assert [one["reason"] for one in told if one["regarding"]["name"] == engine["metadata"]["name"]] == ["Decided"]
 
 
+def test_what_was_chosen_on_busy_cores_is_told_to_whoever_builds_next_until_a_choice_is_final(
+    agent_site: AgentSite, shared: NodeAgent, agent_namespace: str
+) -> None:
+    agent, node = shared, shared.node
+    asked = asked_of(an_engine(agent_site, agent_namespace))
+    one, other = (agent_site.serving_pod(agent_namespace, node) for _ in range(2))
+
+    def chooses(pod: str, quality: str) -> Document:
+        code, granted = build(agent, "acquire", pod, asked)
+        assert code == 200
+        assert build(agent, "decided", pod, a_decision(granted["token"], quality=quality))[0] == 204
+        return granted
+
+    first, second, third = chooses(one, "Provisional"), chooses(other, "Measured"), chooses(one, "Measured")
+
+    assert "chosenBefore" not in first
+    assert second["chosenBefore"] == KEY
+    assert "chosenBefore" not in third
+
+
 def test_a_build_that_fails_says_why_and_may_be_tried_again(
     agent_site: AgentSite, shared: NodeAgent, agent_namespace: str
 ) -> None:

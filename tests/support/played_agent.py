@@ -108,6 +108,8 @@ class PlayedBuilds:
     decisions: list[DecisionReport] = field(default_factory=list)
     failures: list[FailureReport] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    chosen_before: str | None = None
+    """Key of the engine that a pod chose last on busy cores."""
     renewals: int = 0
     _tokens: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -124,7 +126,8 @@ class PlayedBuilds:
             if key not in self.held:
                 self._tokens += 1
                 self.held[key] = who, self._tokens
-            return Granted(token=self.held[key][1], seconds=self.seconds)
+            told = {"token": self.held[key][1], "seconds": self.seconds, "chosenBefore": self.chosen_before}
+            return Granted.model_validate(told)
 
     def renew(self, who: PodIdentity, name: str, token: int) -> Granted:
         """Keep the right."""

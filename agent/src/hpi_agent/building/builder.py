@@ -62,6 +62,7 @@ class Builder:
         progress: Where steps are told.
         deadline: Seconds of `time.monotonic` after which no new step of measuring begins.
         pace: How long to measure.
+        chosen_before: Key of the engine that another pod of the same resolution chose last on busy cores, or None.
     """
 
     resolution: Resolution
@@ -69,6 +70,7 @@ class Builder:
     progress: ModelProgress
     deadline: float
     pace: Pace = USUAL_PACE
+    chosen_before: str | None = None
     _outcomes: dict[Candidate, Outcome] = field(default_factory=dict)
 
     def decide(self) -> Decision:
@@ -99,7 +101,7 @@ class Builder:
         outcomes = self._choose(measured)
         chosen = next((outcome.engine_key for outcome in outcomes if outcome.verdict == "Chosen"), None)
         earlier, provisional = find_decision(resolution), measured.provisional
-        if provisional is not None and is_chosen_again(earlier, outcomes):
+        if provisional is not None and is_chosen_again(outcomes, _engine_of(earlier), self.chosen_before):
             provisional, outcomes = None, tuple(map(_as_chosen_twice, outcomes))
         return Decision(
             resolution=resolution.document,
@@ -273,16 +275,25 @@ def _gated_family(samples: SampleSet) -> TaskFamily | None:
     return None if samples.origin == "noise" else samples.family
 
 
-def is_chosen_again(earlier: Decision | None, outcomes: Sequence[Outcome]) -> bool:
-    """Return whether an earlier choice under load chose the same engine; pure.
+def is_chosen_again(outcomes: Sequence[Outcome], *before: str | None) -> bool:
+    """Return whether the chosen engine is one that was chosen before under load, here or by another pod; pure.
 
-    Candidates take turns, so load slows all of them down alike: what wins twice in a row on cores that are never quiet
-    is the choice there. Without this, nodes that are always busy would measure for ever and share nothing.
+    Candidates take turns, so load slows all of them down alike: what wins twice on cores that are never quiet is the
+    choice there. Without this, nodes that are always busy would measure for ever and share nothing. The key of an
+    engine names its backend, precision, device and settings too.
+
+    Args:
+        outcomes: Of the choice that was just made.
+        before: Keys of engines that were chosen before; None: nothing was.
     """
+    return any(one.verdict == "Chosen" and one.engine_key is not None and one.engine_key in before for one in outcomes)
+
+
+def _engine_of(earlier: Decision | None) -> str | None:
+    """Return the key of the engine that an earlier choice under load chose."""
     if earlier is None or earlier.provisional is None or earlier.chosen is None:
-        return False
-    same = (earlier.chosen.candidate, earlier.chosen.engine_key)
-    return any(one.verdict == "Chosen" and (one.candidate, one.engine_key) == same for one in outcomes)
+        return None
+    return earlier.chosen.engine_key
 
 
 def _as_chosen_twice(outcome: Outcome) -> Outcome:

@@ -175,7 +175,9 @@ def _build_model(resolution: Resolution, settings: BuildSettings, seconds: int, 
             bounds = settings.bounds(resolution.site.device)
             resolution = resolution.with_files_made(bounds, progress)
             with _device_to_itself(resolution.site, progress):
-                decision = Builder(resolution, bounds, progress, time.monotonic() + seconds, settings.pace).decide()
+                deadline = time.monotonic() + seconds
+                builder = Builder(resolution, bounds, progress, deadline, settings.pace, mine.chosen_before)
+                decision = builder.decide()
             store.write_decision(decision.key, decision.to_json())
             decision = mine.decided(decision)
     return _said(resolution, decision, say, hit=False)

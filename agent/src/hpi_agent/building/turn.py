@@ -109,6 +109,11 @@ class Turn:
             except Retry:
                 continue
 
+    @property
+    def chosen_before(self) -> str | None:
+        """Key of the engine that another pod chose last on busy cores, as far as the agent knows."""
+        return None if self._granted is None else self._granted.chosen_before
+
     def decided(self, decision: Decision) -> Decision:
         """Tell what was decided and send what others can use; return what counts: what was complete first."""
         if self.client is None:

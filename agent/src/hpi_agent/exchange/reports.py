@@ -99,6 +99,9 @@ class Granted(ApiModel):
     seconds: Annotated[int, Field(ge=1, le=300)]
     """How long the right lasts without a renewal. Unit: seconds."""
 
+    chosen_before: Digest | None = None
+    """Key of the engine that a pod chose last while others kept its cores busy: who chooses it again has decided."""
+
 
 class Held(ApiModel):
     """The answer to whoever must not build now: somebody else does."""
@@ -135,7 +138,7 @@ class DecisionReport(ApiModel):
     """Name of the candidate that serves."""
 
     quality: Literal["Measured", "Provisional"]
-    """A provisional choice is never shared."""
+    """A provisional choice is never shared; its key is told to whoever builds next."""
 
     reference: Annotated[str, Field(max_length=160)] = ""
     """Who gave the answers that count."""
@@ -156,6 +159,11 @@ class DecisionReport(ApiModel):
         if all(one.name != self.chosen for one in self.candidates):
             raise ValueError("chosen must be the name of one of the candidates")
         return self
+
+    @property
+    def chosen_key(self) -> str | None:
+        """Key of the engine that serves."""
+        return next(one.key for one in self.candidates if one.name == self.chosen)
 
 
 class FailureReport(ApiModel):

@@ -112,7 +112,7 @@ class LeasedBuilds:
         self._hold(who, name, engine)
         log.info("a pod builds", extra=_words(who, name, engine))
         self._state_building(who, name, engine)
-        return Granted(token=lease.read_lease(taken).transitions, seconds=lease.LEASE_SECONDS)
+        return _granted(lease.read_lease(taken))
 
     def renew(self, who: PodIdentity, name: str, token: int) -> Granted:
         """Keep the right to build.
@@ -123,8 +123,9 @@ class LeasedBuilds:
         """
         found = self._own(who, name, token)
         self._change(who, name, lease.renewed(found, self._now()))
-        self._hold(who, name, lease.read_lease(found).engine)
-        return Granted(token=token, seconds=lease.LEASE_SECONDS)
+        holding = lease.read_lease(found)
+        self._hold(who, name, holding.engine)
+        return _granted(holding)
 
     def release(self, who: PodIdentity, name: str, token: int) -> None:
         """Give the right back; one that was lost is no harm.
@@ -133,7 +134,7 @@ class LeasedBuilds:
             Retry: The API server does not answer.
         """
         try:
-            self._give_back(who, name, self._own(who, name, token))
+            self._give_back(who, name, lease.released(self._own(who, name, token), self._now()))
         except Lost:
             self._drop(who, name)
 
@@ -152,7 +153,8 @@ class LeasedBuilds:
             self._state(engine, engine_status.decided(engine, self._node, report, self._stamp()))
             self._events.tell(engine, "Build", "Decided", f"{report.chosen}, {report.quality.lower()}, on {self._node}")
         log.info("decided", extra={**_words(who, name, lease.read_lease(found).engine), "chosen": report.chosen})
-        self._give_back(who, name, found)
+        provisional = report.chosen_key if report.quality == engine_status.PROVISIONAL else None
+        self._give_back(who, name, lease.decided(found, self._now(), provisional))
 
     def failed(self, who: PodIdentity, name: str, report: FailureReport) -> None:
         """State why nothing was decided, and give the right back.
@@ -169,7 +171,7 @@ class LeasedBuilds:
             self._events.tell(engine, "Build", "EngineFailed", note, warning=True)
         words = _words(who, name, lease.read_lease(found).engine)
         log.warning("a build failed", extra={**words, "reason": report.reason, "cause": report.message})
-        self._give_back(who, name, found)
+        self._give_back(who, name, lease.released(found, self._now()))
 
     def _count(self, who: PodIdentity, name: str) -> None:
         with self._lock:
@@ -209,8 +211,8 @@ class LeasedBuilds:
         except Conflict as error:
             raise Retry(f"the Lease of {name} was changed at this moment; ask again") from error
 
-    def _give_back(self, who: PodIdentity, name: str, found: Document) -> None:
-        self._change(who, name, lease.released(found, self._now()))
+    def _give_back(self, who: PodIdentity, name: str, change: Document) -> None:
+        self._change(who, name, change)
         self._drop(who, name)
 
     def _hold(self, who: PodIdentity, name: str, engine: str) -> None:
@@ -252,6 +254,11 @@ class LeasedBuilds:
 
     def _stamp(self) -> str:
         return stamp(self._now())
+
+
+def _granted(holding: lease.Holding) -> Granted:
+    told = {"token": holding.transitions, "seconds": lease.LEASE_SECONDS, "chosenBefore": holding.chosen_before}
+    return Granted.model_validate(told)
 
 
 def _words(who: PodIdentity, name: str, engine: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
     metadata.name, label resolution      name of the resolution
     metadata.annotations                 the pod that builds, and its HPIEngine: an agent that is killed and comes back
-                                         goes on with them
+                                         goes on with them; and what was chosen last on busy cores, which stays when
+                                         the Lease is given back
     spec.holderIdentity                  node of the agent
     spec.leaseTransitions                changes of the holder, which tell one right to build from a later one
 
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from hpi_core.api.base import GROUP
+from hpi_core.digest import PATTERN
 from hpi_core.moments import fine_stamp, read_moment
 from hpi_core.names import RESOLUTION
 
@@ -30,6 +32,8 @@ POD: Final = f"{GROUP}/pod"
 """Annotation: UID of the pod that builds."""
 ENGINE: Final = f"{GROUP}/engine"
 """Annotation: name of the HPIEngine of the resolution, where there is one."""
+CHOSEN_BEFORE: Final = f"{GROUP}/chosen-before"
+"""Annotation: key of the engine that a pod chose last while others kept its cores busy."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Holding:
     """Name of the HPIEngine; empty: none."""
     transitions: int
     expires_at: datetime
+    chosen_before: str | None = None
+    """Key of the engine that was chosen last on busy cores; None: none was, or the choice is final."""
 
     def is_live(self, now: datetime) -> bool:
         """Return whether somebody has it at a moment."""
@@ -57,6 +63,7 @@ def read_lease(lease: Mapping[str, Any]) -> Holding:
     """Return who has a Lease; one whose times cannot be read has expired."""
     spec = lease.get("spec") or {}
     annotations = lease["metadata"].get("annotations") or {}
+    chosen_before = str(annotations.get(CHOSEN_BEFORE, ""))
     try:
         expires_at = read_moment(str(spec["renewTime"])) + timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0))
     except (KeyError, ValueError, OverflowError):
@@ -67,6 +74,7 @@ def read_lease(lease: Mapping[str, Any]) -> Holding:
         str(annotations.get(ENGINE, "")),
         int(spec.get("leaseTransitions") or 0),
         expires_at,
+        chosen_before if PATTERN.fullmatch(chosen_before) else None,
     )
 
 
@@ -116,6 +124,19 @@ def released(lease: Mapping[str, Any], now: datetime) -> Document:
     """Return the change by which a holder gives a Lease back."""
     change = {"holderIdentity": "", "renewTime": fine_stamp(now), "leaseDurationSeconds": 1}
     return _change(lease, change, {POD: None, ENGINE: None})
+
+
+def decided(lease: Mapping[str, Any], now: datetime, chosen_before: str | None) -> Document:
+    """Return the change by which a holder that has decided gives a Lease back.
+
+    Args:
+        lease: As it was read.
+        now: The time.
+        chosen_before: Key of the engine of a provisional choice; None: the choice is final.
+    """
+    change = released(lease, now)
+    change["metadata"]["annotations"][CHOSEN_BEFORE] = chosen_before
+    return change
 
 
 def _change(lease: Mapping[str, Any], spec: Document, annotations: Mapping[str, str | None] | None = None) -> Document:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpi_agent.node.lease import LEASE_SECONDS, new_lease, read_lease, released, renewed, taken
+from hpi_agent.node.lease import CHOSEN_BEFORE, LEASE_SECONDS, decided, new_lease, read_lease, released, renewed, taken
 from hpi_core.api.v1alpha1.kinds import ENGINE_NAME
 from hpi_core.names import RESOLUTION
 from hpi_operator.install.lease_policy import MAX_LEASE_SECONDS
@@ -71,6 +71,23 @@ def test_a_renewal_changes_only_until_when() -> None:
         before.engine,
         before.transitions,
     )
+
+
+@pytest.mark.parametrize("key", ["sha256:" + "7" * 64, None])
+def test_what_was_chosen_on_busy_cores_stays_with_the_lease_until_a_choice_is_final(key: str | None) -> None:
+    first = changed(a_lease(), decided(a_lease(), NOW, "sha256:" + "6" * 64))
+    again = changed(first, taken(first, "n2", "p2", "e", NOW))
+
+    assert read_lease(again).chosen_before == "sha256:" + "6" * 64
+    assert read_lease(changed(again, released(again, NOW))).chosen_before == "sha256:" + "6" * 64
+    assert read_lease(changed(again, decided(again, NOW, key))).chosen_before == key
+
+
+def test_an_annotation_that_is_no_key_counts_as_none() -> None:
+    lease = a_lease()
+    lease["metadata"]["annotations"][CHOSEN_BEFORE] = "sha256:short"
+
+    assert read_lease(lease).chosen_before is None
 
 
 def test_a_lease_that_is_given_back_is_nobodys() -> None:
