@@ -138,6 +138,7 @@ def _operator_pod(spec: Document) -> None:
 def _agent_pod(spec: Document) -> None:
     [container] = spec["containers"]
     _log_as(container, "value-of-agent-log-level")
+    container["env"] = [*container["env"], f"{MORE}.Values.agent.env"]
     container["resources"] = f"{VALUE}.Values.agent.resources"
     spec["nodeSelector"] = f"{VALUE}.Values.agent.nodeSelector"
     spec["tolerations"] = [*spec["tolerations"], f"{MORE}.Values.agent.tolerations"]

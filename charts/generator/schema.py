@@ -10,6 +10,7 @@ from hpi_core.api.v1alpha1.kinds import KINDS
 from hpi_core.api.v1alpha1.scalars import IMAGE_BY_DIGEST, VARIANT
 from hpi_core.digest import PATTERN as DIGEST_PATTERN
 from hpi_core.schema.custom_resource import custom_resource_definition
+from hpi_operator.install.agents import VARIABLES
 from hpi_operator.install.installation import FOLDER
 
 Schema = dict[str, Any]
@@ -17,6 +18,12 @@ Schema = dict[str, Any]
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+OTHERS_VARIABLES: Final = rf"^(({'|'.join(one['name'] for one in VARIABLES)})$|HPI_|LD_|PYTHON)"
+"""Names of variables that say how an agent itself runs: no site's."""
+MOST_VARIABLES: Final = 32
+KEY: Final = r"^[-._A-Za-z0-9]{1,253}$"
+"""Of a Secret or a ConfigMap."""
 ELSEWHERE: Final = ("images", "lockDigest", "architectures")
 """Fields of an HPIRuntime that have values of their own."""
 
@@ -35,7 +42,7 @@ def _properties() -> dict[str, Schema]:
         "podSecurity": {"enum": ["restricted", "privileged"]},
         "imagePullSecrets": {"type": "array", "items": _closed({"name": _text(SUBDOMAIN)}, "name")},
         "operator": _closed(_pods()),
-        "agent": _closed(_pods()),
+        "agent": _closed({**_pods(), "env": _variables()}),
         "cache": _closed({"hostPath": _text(FOLDER)}),
         "runtimes": {
             "type": "object",
@@ -75,6 +82,17 @@ def _pods() -> dict[str, Schema]:
         "tolerations": {"type": "array", "items": _closed(toleration)},
         "priorityClassName": {"type": "string"},
     }
+
+
+def _variables() -> Schema:
+    """Return the schema of variables in Kubernetes' own form: each with a value, or with where one lies."""
+    key = _closed({"name": _text(SUBDOMAIN), "key": _text(KEY)}, "name", "key")
+    place = {**_closed({"secretKeyRef": key, "configMapKeyRef": key}), "minProperties": 1, "maxProperties": 1}
+    name = {**_text(VARIABLE), "not": {"pattern": OTHERS_VARIABLES}}
+    variable = _closed({"name": name, "value": {"type": "string"}, "valueFrom": place}, "name")
+    # The name, and one of both others.
+    variable |= {"minProperties": 2, "maxProperties": 2}
+    return {"type": "array", "maxItems": MOST_VARIABLES, "items": variable}
 
 
 def _pool() -> Schema:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpi_operator.install.agents import VARIABLES
 from hpi_operator.install.kinds_job import KINDS_RIGHTS, kinds_job
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.rules import rules_of
@@ -92,6 +93,28 @@ def test_values_of_a_site_reach_the_pods(helm: Helm) -> None:
     assert agent["nodeSelector"] == {"kubernetes.io/os": "linux", "accelerator": "gpu"}
     assert [one["key"] for one in agent["tolerations"]] == ["nvidia.com/gpu", "huawei.com/npu", "dedicated"]
     assert agent["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_variables_of_a_site_reach_the_agents_after_the_charts_own(helm: Helm) -> None:
+    index = {"name": "PIP_INDEX_URL", "valueFrom": {"secretKeyRef": {"name": "package-index", "key": "url"}}}
+    host = {"name": "PIP_TRUSTED_HOST", "valueFrom": {"configMapKeyRef": {"name": "site", "key": "packages.host"}}}
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}
+
+    got = helm.objects(
+        "agent.env[0].name=PIP_INDEX_URL",
+        "agent.env[0].valueFrom.secretKeyRef.name=package-index",
+        "agent.env[0].valueFrom.secretKeyRef.key=url",
+        "agent.env[1].name=PIP_TRUSTED_HOST",
+        "agent.env[1].valueFrom.configMapKeyRef.name=site",
+        "agent.env[1].valueFrom.configMapKeyRef.key=packages.host",
+        "agent.env[2].name=HTTPS_PROXY",
+        "agent.env[2].value=http://proxy.example:3128",
+    )
+
+    [agents] = [one for one in got if one["kind"] == "DaemonSet"]
+    spec = agents["spec"]["template"]["spec"]
+    assert spec["containers"][0]["env"] == [*VARIABLES, index, host, proxy]
+    assert "env" not in spec["initContainers"][0]
 
 
 def test_the_job_that_renews_the_kinds_is_a_hook_of_upgrades_with_no_more_than_it_needs(

@@ -20,6 +20,9 @@ ALLOWED = (
     "runtimes.own.spec.accelerator=CPU,runtimes.own.spec.backends={openvino},runtimes.own.spec.python=3.12",
     "agent.tolerations[0].operator=Exists",
     "agent.resources.limits.memory=1.5Gi",
+    "agent.env[0].name=https_proxy,agent.env[0].value=http://proxy.example:3128",
+    "agent.env[0].name=HOME_OF_WHEELS,agent.env[0].value=",
+    ",".join(f"agent.env[{place}].name=V{place},agent.env[{place}].value=x" for place in range(32)),
     "cache.hostPath=/data",
     "nodePool.spec.cache.quotaBytes=1048576",
     "nodePool.spec.upgrade.maxUnavailable=25%",
@@ -71,6 +74,41 @@ REFUSED = (
     ("runtimes.hpi-cpu.spec.accelerator=TPU", "at '/runtimes/hpi-cpu/spec/accelerator': value must be one of"),
 )
 
+KEY_OF_S = "valueFrom.secretKeyRef.name=s,valueFrom.secretKeyRef.key"
+VARIABLES_REFUSED = (
+    # What says how the agent itself runs.
+    ("name=HOST_IP,value=x", "at '/agent/env/0/name': 'not' failed"),
+    ("name=HOME,value=x", "at '/agent/env/0/name': 'not' failed"),
+    ("name=HPI_PLUGINS,value=x", "at '/agent/env/0/name': 'not' failed"),
+    ("name=LD_PRELOAD,value=x", "at '/agent/env/0/name': 'not' failed"),
+    ("name=PYTHONPATH,value=x", "at '/agent/env/0/name': 'not' failed"),
+    # What is no name.
+    ("value=x,name=", "at '/agent/env/0/name': '' does not match pattern"),
+    ("name=1A,value=x", "at '/agent/env/0/name': '1A' does not match pattern"),
+    ("name=PIP-INDEX,value=x", "at '/agent/env/0/name': 'PIP-INDEX' does not match pattern"),
+    ("value=x", "at '/agent/env/0': missing property 'name'"),
+    # One value, and where it lies.
+    ("name=A", "at '/agent/env/0': minProperties: got 1, want 2"),
+    (f"name=A,value=x,{KEY_OF_S}=k", "at '/agent/env/0': maxProperties: got 3, want 2"),
+    ("name=A,value=1", "at '/agent/env/0/value': got number, want string"),
+    ("name=A,value=x,secret=true", "at '/agent/env/0': additional properties 'secret' not allowed"),
+    ("name=A,valueFrom.secretKeyRef.name=s", "at '/agent/env/0/valueFrom/secretKeyRef': missing property 'key'"),
+    ("name=A,valueFrom.configMapKeyRef.key=k", "at '/agent/env/0/valueFrom/configMapKeyRef': missing property 'name'"),
+    (f"name=A,{KEY_OF_S}=a/b", "at '/agent/env/0/valueFrom/secretKeyRef/key': 'a/b' does not match pattern"),
+    (
+        f"name=A,{KEY_OF_S}=k,valueFrom.secretKeyRef.optional=true",
+        "at '/agent/env/0/valueFrom/secretKeyRef': additional properties 'optional' not allowed",
+    ),
+    (
+        f"name=A,{KEY_OF_S}=k,valueFrom.configMapKeyRef.name=c,valueFrom.configMapKeyRef.key=k",
+        "at '/agent/env/0/valueFrom': maxProperties: got 2, want 1",
+    ),
+    (
+        "name=A,valueFrom.fieldRef.fieldPath=spec.nodeName",
+        "at '/agent/env/0/valueFrom': additional properties 'fieldRef' not allowed",
+    ),
+)
+
 
 @pytest.fixture(scope="module")
 def helm(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Helm:
@@ -91,6 +129,21 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(helm: Helm, value: s
 
     assert answer.exit_code != 0
     assert message in answer.error
+
+
+@pytest.mark.parametrize(("fields", "message"), VARIABLES_REFUSED, ids=[fields for fields, _ in VARIABLES_REFUSED])
+def test_a_variable_that_agents_cannot_have_is_refused_by_name(helm: Helm, fields: str, message: str) -> None:
+    answer = helm.render(*(f"agent.env[0].{field}" for field in fields.split(",")))
+
+    assert answer.exit_code != 0
+    assert message in answer.error
+
+
+def test_more_variables_than_fit_are_refused(helm: Helm) -> None:
+    answer = helm.render(*(f"agent.env[{place}].{field}" for place in range(33) for field in ("name=V", "value=x")))
+
+    assert answer.exit_code != 0
+    assert "at '/agent/env': maxItems: got 33, want 32" in answer.error
 
 
 @pytest.mark.parametrize(("version", "is_taken"), [("1.29.9", False), ("1.30.0", True), ("1.34.4", True)])

@@ -21,6 +21,11 @@ from hpi_operator.plan.workload.pod import CONTAINER_SECURITY, USER, pod_securit
 AGENT: Final = "agent"
 HOST_ROOT: Final = "/host"
 """Where an agent sees the files of its machine."""
+VARIABLES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}},
+    {"name": "HOME", "value": "/tmp"},  # noqa: S108
+)
+"""Of an agent's environment. A site may add others (`agent.env` of the chart), and none of these."""
 PORT_NAME: Final = "exchange"
 
 MEMORY_REQUEST: Final = "96Mi"
@@ -120,10 +125,7 @@ def _container(installation: Installation) -> dict[str, Any]:
             f"--operator-namespace={installation.namespace}",
             "--log-level=info",
         ],
-        "env": [
-            {"name": "HOST_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}},
-            {"name": "HOME", "value": "/tmp"},  # noqa: S108
-        ],
+        "env": [dict(one) for one in VARIABLES],
         # hostPort is what the scheduler compares; in the network of the node it must be the same.
         "ports": [{"name": PORT_NAME, "containerPort": AGENT_PORT, "hostPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "10m", "memory": MEMORY_REQUEST}, "limits": {"memory": MEMORY_LIMIT}},
