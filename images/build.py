@@ -28,11 +28,9 @@ from image_build.contents import Contents, read_contents, table_of
 from image_build.images import NAMES, RUNTIME, Image, Wish, chosen_images, images_of
 from image_build.oci_archive import OciArchive, read_archive
 from image_build.site import site_text, site_values
-from image_build.wheelhouse import fill
+from image_build.wheelhouse import WHEELHOUSE, fill
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-WHEELHOUSE: Final = "build/images/wheelhouse"
-"""Below the root: builders see nothing else (.dockerignore)."""
 BASE: Final = "python:3.11-slim-bookworm"
 USER: Final = "10001:10001"
 ROWS: Final = 12

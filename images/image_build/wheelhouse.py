@@ -14,6 +14,8 @@ from typing import Final
 from hpi_core.digest import digest_of_bytes
 from hpi_core.errors import Refused, SourceFailed
 
+WHEELHOUSE: Final = "build/images/wheelhouse"
+"""Where it is, below the root of the project: builders see nothing else (.dockerignore)."""
 OLDEST_GLIBC: Final = {"x86_64": 28, "aarch64": 35}
 """Minor version of the C library that every list has wheels for (configs/locks/lock.py)."""
 LEGACY: Final = ("manylinux1", "manylinux2010", "manylinux2014")

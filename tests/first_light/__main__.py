@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from first_light import beginning, conversion, ending, models, sights, trouble
+from first_light import beginning, conversion, delivered, ending, models, sights, trouble
 from first_light.images import sizes
 from first_light.stage import Stage
 from first_light.timeline import Timeline
@@ -37,7 +37,7 @@ CACHE: Final = "/var/lib/hpi"
 """Where the chart has the node's agent keep its cache."""
 STEPS: Final = (
     *("engines", "sights", "replica", "broken", "classifier", "leader", "api-server", "agent", "rest", "upgrade"),
-    *("uninstall", "again"),
+    *("delivered", "uninstall", "again"),
 )
 
 
@@ -90,6 +90,7 @@ def _run(parsed: argparse.Namespace, timeline: Timeline, folder: Path) -> None:
                     cluster.import_image(built.archive(name))
             _steps(parsed, stage, timeline)
         except BaseException as error:
+            OUT.mkdir(parents=True, exist_ok=True)
             (OUT / "trouble.txt").write_text(sights.trouble(stage), encoding="utf-8")
             print(f"first light: {error}\n  what there was: {OUT / 'trouble.txt'}", file=sys.stderr, flush=True)
             if parsed.keep:
@@ -113,6 +114,7 @@ def _steps(parsed: argparse.Namespace, stage: Stage, timeline: Timeline) -> None
         "agent": lambda: trouble.agent_killed(stage, timeline),
         "rest": lambda: ending.rest(stage, timeline, parsed.rest_minutes),
         "upgrade": lambda: ending.upgrade(stage, timeline),
+        "delivered": lambda: delivered.deliver_and_serve(stage, timeline, cache),
         "uninstall": lambda: ending.uninstall(stage, timeline, cache),
         "again": lambda: beginning.install(stage, timeline, "warm cache"),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from first_light.stage import NAMESPACE, PIPELINE, Stage, assert_none_failed
-from first_light.timeline import Timeline
+from contextlib import AbstractContextManager
+
+from first_light.stage import NAMESPACE, PIPELINE, Stage
+from first_light.timeline import Step, Timeline
 from hpi_core.moments import read_moment
 from support.eventually import eventually
 from support.manifests import Document
@@ -37,16 +39,13 @@ def wait_for_engines(stage: Stage, timeline: Timeline, begun: float) -> None:
 
 def one_more_replica(stage: Stage, timeline: Timeline) -> None:
     """Scale up by one, at rest and under load; the new pod takes its engines from the cache of its node."""
-    _scale_up(stage, timeline, "one more replica, from the node's cache")
-    with stage.load(stage.address("ocr")) as load:
-        _scale_up(stage, timeline, "one more replica, and back, under load")
-    timeline.steps[-1].tell(load=load.told())
-    assert_none_failed(load)
+    _scale_up(stage, timeline.step("one more replica, from the node's cache, and back"))
+    _scale_up(stage, stage.under_load(timeline, "one more replica, and back, under load"))
 
 
-def _scale_up(stage: Stage, timeline: Timeline, words: str) -> None:
+def _scale_up(stage: Stage, begun: AbstractContextManager[Step]) -> None:
     before = {pod["metadata"]["name"] for pod in serving_pods(stage)}
-    with timeline.step(words) as step:
+    with begun as step:
         stage.patch("ocr", {"replicas": len(before) + 1})
 
         def new_and_ready() -> list[Document]:

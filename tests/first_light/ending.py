@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from first_light.stage import Stage, assert_none_failed
+from first_light.stage import Stage
 from first_light.timeline import Timeline
 from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE
 from support.audit import AuditLog, now
@@ -28,10 +28,7 @@ def prepare_charts(folder: Path) -> None:
 
 def upgrade(stage: Stage, timeline: Timeline) -> None:
     """Upgrade from the release before; kinds are renewed first, and no request fails."""
-    with (
-        timeline.step("helm upgrade from the chart before, under load") as step,
-        stage.load(stage.address("ocr")) as load,
-    ):
+    with stage.under_load(timeline, "helm upgrade from the chart before, under load") as step:
         chart = stage.values.parent / "newer"
         stage.run_helm("upgrade", "hpi", str(chart), "-f", str(stage.values), "--timeout", "5m")
         for what, namespace in (
@@ -42,8 +39,6 @@ def upgrade(stage: Stage, timeline: Timeline) -> None:
         stage.wait_for("ocr", "Ready", "True", None, 240.0)
         [release] = re.findall(r"hpi-(\d\S+)", stage.run_helm("list", "--filter", "^hpi$"))
         step.tell(chart=release)
-    step.tell(load=load.told())
-    assert_none_failed(load)
 
 
 def rest(stage: Stage, timeline: Timeline, minutes: float) -> None:

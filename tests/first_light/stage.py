@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from first_light.timeline import Step, Timeline
 from support.eventually import eventually
 from support.manifests import Document
 from support.node.cluster import NodeCluster
@@ -66,11 +67,9 @@ class Stage:
         Raises:
             AssertionError: It failed.
         """
-        answer = self.cluster.kubectl(*arguments, stdin=stdin)
-        assert answer.exit_code == 0, f"kubectl {' '.join(arguments)}: {answer.error.strip()}"
-        return answer.output
+        return self.inside([str(self.cluster.binaries["kubectl"]), *arguments], stdin=stdin)
 
-    def inside(self, command: list[str], seconds: float = COMMAND_SECONDS) -> str:
+    def inside(self, command: list[str], seconds: float = COMMAND_SECONDS, stdin: str = "") -> str:
         """Run a program inside the cluster's network as the administrator; return what it printed.
 
         Raises:
@@ -79,6 +78,7 @@ class Stage:
         done = subprocess.run(
             self.cluster.command_inside(command),
             env=self._environment(),
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -173,16 +173,25 @@ class Stage:
         sent = [] if body is None else [json.dumps(body)]
         return json.loads(self.inside([sys.executable, "-m", "first_light.fetch", url, *sent], 90.0))
 
+    @contextlib.contextmanager
+    def under_load(self, timeline: Timeline, name: str) -> Iterator[Step]:
+        """Do a step while the page is read again and again, 20 s at least; a request that fails makes the step fail."""
+        with timeline.step(name) as step:
+            with self._load(self.address("ocr")) as load:
+                yield step
+            step.tell(load=load.told())
+            assert load.report["sent"] > 0, load.report
+            assert load.report["failed"] == 0, load.report
+
     def _sender(self, url: str) -> list[str]:
         return [sys.executable, "-m", "first_light.load", url, str(self.page), "--expect", LINE]
 
     @contextlib.contextmanager
-    def load(self, url: str, workers: int = 1) -> Iterator[Load]:
+    def _load(self, url: str) -> Iterator[Load]:
         """Send the page again and again for as long as the block lasts, and 20 s at least; its report is there then."""
         begun = time.monotonic()
-        command = [*self._sender(url), "--workers", str(workers)]
         process = subprocess.Popen(
-            self.cluster.command_inside(command),
+            self.cluster.command_inside(self._sender(url)),
             env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -206,9 +215,3 @@ class Stage:
             "KUBECONFIG": str(self.cluster.admin.kubeconfig),
             "PYTHONPATH": os.pathsep.join(str(one) for one in (TESTS, ROOT / "crds/src", ROOT / "operator/src")),
         }
-
-
-def assert_none_failed(load: Load) -> None:
-    """Fail where a request failed, or none was sent."""
-    assert load.report["sent"] > 0, load.report
-    assert load.report["failed"] == 0, load.report

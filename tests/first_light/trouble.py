@@ -9,7 +9,7 @@ import yaml
 
 from first_light.beginning import serving_pods
 from first_light.models import DAMAGED
-from first_light.stage import PIPELINE, Stage, assert_none_failed
+from first_light.stage import PIPELINE, Stage
 from first_light.timeline import Timeline
 from hpi_core.names import AGENT_NAMESPACE, OPERATOR_NAMESPACE, PART
 from support.eventually import eventually
@@ -26,18 +26,13 @@ def broken_revision(stage: Stage, timeline: Timeline) -> None:
     good = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["spec"]
     modules = [good["modules"][0], {**good["modules"][1], "model": {**good["modules"][1]["model"]}}]
     modules[1]["model"]["source"] = DAMAGED
-    with (
-        timeline.step("a broken revision is taken back by itself, under load") as step,
-        stage.load(_url(stage)) as load,
-    ):
+    with stage.under_load(timeline, "a broken revision is taken back by itself, under load") as step:
         stage.patch("ocr", {"modules": modules, "rollout": {"progressDeadlineSeconds": 120}})
         message = stage.wait_for("ocr", "Progressing", "False", "RolledBack", ROLLBACK_SECONDS)
         status = stage.status("ocr")
         failure = status["lastFailure"]
         assert status["revision"] == before, (status["revision"], before)
         step.tell(message=message, failure=f"{failure['reason']}: {failure.get('message', '')}")
-    step.tell(load=load.told())
-    assert_none_failed(load)
     with timeline.step("the revision before is asked for again"):
         stage.patch("ocr", {"modules": good["modules"], "rollout": None})
         stage.wait_for("ocr", "Progressing", "False", "RolloutComplete", ROLLBACK_SECONDS)
@@ -48,10 +43,7 @@ def leader_killed(stage: Stage, timeline: Timeline) -> None:
     """Kill the operator's leader; the other one acts within one lease, and requests go on."""
     lease = stage.get("lease", "hpi-operator", "-n", OPERATOR_NAMESPACE)["spec"]
     leader = leading_pod(stage, lease["holderIdentity"])
-    with (
-        timeline.step("the operator's leader is killed (SIGKILL), under load") as step,
-        stage.load(_url(stage)) as load,
-    ):
+    with stage.under_load(timeline, "the operator's leader is killed (SIGKILL), under load") as step:
         stage.cluster.kill_container(OPERATOR_NAMESPACE, leader, "operator")
         killed = time.monotonic()
         document = _small_pipeline("after-the-leader")
@@ -63,8 +55,6 @@ def leader_killed(stage: Stage, timeline: Timeline) -> None:
             holder=f"{lease['holderIdentity']} before, {holder} after",
         )
         stage.kubectl("delete", "hpi", "after-the-leader", "--timeout=120s")
-    step.tell(load=load.told())
-    assert_none_failed(load)
 
 
 def leading_pod(stage: Stage, holder: str) -> str:
@@ -78,17 +68,14 @@ def leading_pod(stage: Stage, holder: str) -> str:
 
 def api_server_away(stage: Stage, timeline: Timeline) -> None:
     """Stop the API server for a minute; pods serve on, and afterwards everything finds its way back."""
-    url = _url(stage)
     restarts = _restarts(stage)
-    with timeline.step(f"the API server is away for {AWAY_SECONDS:.0f} s, under load") as step, stage.load(url) as load:
+    with stage.under_load(timeline, f"the API server is away for {AWAY_SECONDS:.0f} s, under load") as step:
         stage.cluster.stop_api_server(kill=True)
         time.sleep(AWAY_SECONDS)
         stage.cluster.start_api_server()
         stage.kubectl("annotate", "hpi", "ocr", f"first-light/touched={time.time():.0f}", "--overwrite")
         eventually(lambda: _all_ready(stage), 240.0, pause_seconds=1.0)
         step.tell(restarts_of_serving_pods=_restarts(stage) - restarts)
-    step.tell(load=load.told())
-    assert_none_failed(load)
 
 
 def agent_killed(stage: Stage, timeline: Timeline) -> None:
@@ -96,19 +83,13 @@ def agent_killed(stage: Stage, timeline: Timeline) -> None:
     [agent] = stage.pods("app.kubernetes.io/component=agent", AGENT_NAMESPACE)
     name = agent["metadata"]["name"]
     before = _agent_restarts(stage, name)
-    with timeline.step("the node's agent is killed (SIGKILL), under load") as step, stage.load(_url(stage)) as load:
+    with stage.under_load(timeline, "the node's agent is killed (SIGKILL), under load") as step:
         stage.cluster.kill_container(AGENT_NAMESPACE, name, "agent")
         killed = time.monotonic()
         eventually(lambda: _agent_restarts(stage, name) > before, 120.0, pause_seconds=0.5)
         eventually(lambda: _is_ready(stage.get("pod", name, "-n", AGENT_NAMESPACE)), 120.0, pause_seconds=0.5)
         step.tell(ready_again_after=f"{time.monotonic() - killed:.1f} s")
         stage.wait_for("ocr", "Ready", "True", None, 180.0)
-    step.tell(load=load.told())
-    assert_none_failed(load)
-
-
-def _url(stage: Stage) -> str:
-    return stage.address("ocr")
 
 
 def _small_pipeline(name: str) -> Document:
