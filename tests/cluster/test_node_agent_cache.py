@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from hpi_agent.exchange.client import AgentClient
 from hpi_agent.exchange.connection import AgentFull
 from hpi_agent.exchange.limits import DEFAULT_LIMITS
 from hpi_agent.exchange.push import push_entry
+from hpi_agent.node.reporter import SETTLE_SECONDS
 from hpi_agent.store.directory import Store
+from support.audit import AuditLog, counted, now
 from support.cluster_client import MERGE
 from support.eventually import eventually
+from support.installation import INSTALLATION
 from support.kinds import manifest
 from support.manifests import Document
 from support.node_agents import OWN, AgentSite, NodeAgent, written
@@ -23,6 +27,8 @@ from support.small_volume import a_small_volume
 KEY, OTHER_KEY = "sha256:" + "5" * 64, "sha256:" + "6" * 64
 SIZE = 300_000
 QUOTA = 10**6
+USUAL_QUOTA = 100 * 2**30
+BLOBS = 4
 SMALL_VOLUME_BYTES = DEFAULT_LIMITS.free_bytes + 2**22
 
 
@@ -33,11 +39,12 @@ def client_of(agent: NodeAgent, token: str, folder: Path) -> AgentClient:
     return AgentClient(AgentAddress("127.0.0.1", agent.port, file))
 
 
-def an_engine_in(store: Store, key: str, size: int = SIZE) -> None:
+def an_engine_in(store: Store, key: str, size: int = SIZE, blobs: int = 1) -> None:
     """Build an engine in a pod's own store."""
 
     def write(directory: Path) -> None:
-        (directory / "engine.bin").write_bytes(b"\7" * size)
+        for number in range(blobs):
+            (directory / f"engine-{number}.bin").write_bytes(bytes([number + 1]) * size)
 
     store.publish("engines", key, write)
 
@@ -87,6 +94,45 @@ def test_what_a_pod_brings_is_its_tenants_alone_is_told_and_goes_by_quota(
         eventually(lambda: agent_site.status(node)["cache"]["entries"] == 1)
         assert states(agent_site, node) == ["Cached"]
         assert pod.listing("engines", OTHER_KEY) is None
+
+
+def test_after_a_pod_has_pushed_an_engine_the_status_tells_its_bytes_however_large_the_quota_is(
+    agent_site: AgentSite, agent_namespace: str, tmp_path: Path
+) -> None:
+    node = agent_site.make_node(cacheQuotaBytes=USUAL_QUOTA)
+    store = Store(tmp_path / "store")
+    an_engine_in(store, KEY)
+
+    with NodeAgent(agent_site, node) as agent:
+        written(agent_site, node)
+        pod = client_of(agent, agent_site.serving_pod(agent_namespace, node), tmp_path)
+        push_entry(pod, store, "engines", KEY)
+
+        eventually(lambda: agent_site.status(node)["cache"]["entries"] == 1)
+        assert agent_site.status(node)["cache"]["usedBytes"] == SIZE
+
+
+def test_a_burst_of_pushes_is_no_more_writes_than_the_reporter_has_turns(
+    agent_site: AgentSite, agent_namespace: str, tmp_path: Path
+) -> None:
+    node = agent_site.make_node(cacheQuotaBytes=USUAL_QUOTA)
+    store = Store(tmp_path / "store")
+    keys = [f"sha256:{number:064x}" for number in range(9)]
+    for key in keys:
+        an_engine_in(store, key, blobs=BLOBS)
+
+    with NodeAgent(agent_site, node) as agent:
+        written(agent_site, node)
+        pods = [client_of(agent, agent_site.serving_pod(agent_namespace, node), tmp_path) for _ in range(3)]
+        begun, begun_at = now(), time.monotonic()
+        for number, key in enumerate(keys):
+            push_entry(pods[number % len(pods)], store, "engines", key)
+        eventually(lambda: agent_site.status(node)["cache"]["entries"] == len(keys))
+        ended, seconds = now(), time.monotonic() - begun_at
+
+    calls = AuditLog(agent_site.cluster).writes(user=INSTALLATION.agent.user, since=begun, until=ended)
+    writes = [call for call in calls if call.name == node and call.resource.startswith("hpinodes.")]
+    assert 1 <= len(writes) <= 1 + seconds / SETTLE_SECONDS, counted(calls, "verb", "resource", "name")
 
 
 @pytest.mark.slow

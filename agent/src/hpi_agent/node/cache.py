@@ -64,17 +64,18 @@ class NodeCache:
             Stop: The store cannot be read, or something cannot be removed.
         """
         quota = self._own_quota_bytes if quota_bytes is None else quota_bytes
-        stamp = (quota, *self._stamps())
+        stamps = self._stamps()
         due = self._looked_at is None or self._clock() - self._looked_at >= LOOK_SECONDS
-        if not due and stamp == self._seen:
+        if not due and (quota, *stamps) == self._seen:
             return self._look
         entries = self._entries()
         if _bytes(entries) > quota:
             self._collect(quota, priorities)
-            entries = self._entries()
+            stamps, entries = self._stamps(), self._entries()
         engines = frozenset(one.key for one in entries if one.kind == ENGINES and one.damage is None)
         self._look = CacheLook(Cache(quota, _bytes(entries), len(entries)), engines)
-        self._looked_at, self._seen = self._clock(), (quota, *self._stamps())
+        # The stamps are older than the list: what a pod brings in between is seen by the next look.
+        self._looked_at, self._seen = self._clock(), (quota, *stamps)
         return self._look
 
     def has_changed(self) -> bool:

@@ -24,8 +24,6 @@ Document = dict[str, Any]
 CACHED: Final = "Cached"
 ABSENT: Final = "Absent"
 BUILDING: Final = "Building"
-ROUNDING: Final = 100
-"""Cache use is told in hundredths of the quota."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,11 @@ def node_status(hpi_node: Mapping[str, Any], sight: Sight, now: str) -> Document
             }
             for one in spec.engines
         ],
-        "cache": _cache(sight.cache),
+        "cache": {
+            "quotaBytes": sight.cache.quota_bytes,
+            "usedBytes": sight.cache.used_bytes,
+            "entries": sight.cache.entries,
+        },
     }
     if sight.agent_version is not None:
         status["agentVersion"] = sight.agent_version
@@ -160,12 +162,6 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _pods(row: Mapping[str, Any]) -> int:
     return sum(int(count) for count in _mapping(row.get("engineActive")).values())
-
-
-def _cache(cache: Cache) -> Document:
-    step = max(1, cache.quota_bytes // ROUNDING)
-    used = (cache.used_bytes + step // 2) // step * step
-    return {"quotaBytes": cache.quota_bytes, "usedBytes": used, "entries": cache.entries}
 
 
 def _ready(

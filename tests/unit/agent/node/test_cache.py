@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpi_agent.node.cache import LOOK_SECONDS, NodeCache
+from hpi_agent.store.collection_plan import EntryInfo
 from hpi_agent.store.directory import Store
 
 SIZE = 1_000
@@ -114,6 +115,24 @@ def test_a_cache_that_did_not_change_is_not_read_again_at_once(store: Store) -> 
     assert (before, after) == (False, True)
     assert len(changed.engines) == 11
     assert due is not changed
+
+
+def test_what_a_pod_brings_while_the_cache_is_read_is_seen_by_the_next_look(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, read = NodeCache(store, 10**9, Clock()), Store.entries
+
+    def read_and_be_late(store: Store) -> list[EntryInfo]:
+        found = read(store)
+        monkeypatch.undo()
+        an_engine(store, 11)
+        return found
+
+    monkeypatch.setattr(Store, "entries", read_and_be_late)
+    late = cache.look(None, {})
+
+    assert (late.cache.entries, cache.has_changed()) == (10, True)
+    assert cache.look(None, {}).cache.entries == 11
 
 
 def test_a_cache_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ class CacheUse(ApiModel):
     """Most that it may hold. Unit: bytes."""
 
     used_bytes: Bytes = 0
-    """What it holds, rounded to a hundredth of the quota, so that it changes seldom. Unit: bytes."""
+    """What it holds. Unit: bytes."""
 
     entries: Count = 0
     """Engines, models and plugins in it."""

@@ -70,7 +70,7 @@ def _drivers(line: NodeLine) -> str:
 def _cache(line: NodeLine) -> str:
     if not line.cache_quota_bytes:
         return ""
-    return f"{100 * line.cache_used_bytes // line.cache_quota_bytes} % of {size(line.cache_quota_bytes)}"
+    return f"{size(line.cache_used_bytes)} of {size(line.cache_quota_bytes)}"
 
 
 def _engines(line: NodeLine) -> str:
