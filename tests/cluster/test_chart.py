@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpi_core.names import SELF_TEST_ACCOUNT
 from hpi_operator.install.agents import VARIABLES
 from hpi_operator.install.kinds_job import KINDS_RIGHTS, kinds_job
 from hpi_operator.install.parts import PARTS
 from hpi_operator.install.rules import rules_of
+from hpi_operator.plan.node import plan_node
 from support.chart import CHART, INSTALLATION, KUBERNETES, VALUES, Helm, is_hook, key
 from support.cluster_client import ApiError, ClusterClient
 from support.control_plane.binaries import Binaries
 from support.control_plane.cluster import ControlPlane
 from support.installation import install
 from support.manifests import Document
+from support.nodes import a_node
+from support.observed import CLASSES, a_runtime, an_observed_node
 from support.project import ROOT
 
 GOLDEN = ROOT / "tests" / "data" / "chart"
@@ -93,6 +97,23 @@ def test_values_of_a_site_reach_the_pods(helm: Helm) -> None:
     assert agent["nodeSelector"] == {"kubernetes.io/os": "linux", "accelerator": "gpu"}
     assert [one["key"] for one in agent["tolerations"]] == ["nvidia.com/gpu", "huawei.com/npu", "dedicated"]
     assert agent["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_a_self_test_has_the_secrets_of_the_registry(helm: Helm, kinds_served: ControlPlane) -> None:
+    install(kinds_served, "rbac")
+    objects = helm.objects("imagePullSecrets[0].name=registry")
+    [account] = [one for one in objects if key(one)[::2] == ("ServiceAccount", SELF_TEST_ACCOUNT)]
+    seen = an_observed_node(a_node("n1"), runtimes=[a_runtime()])
+    [planned] = [one for one in plan_node(seen, CLASSES).apply if one["kind"] == "Pod"]
+    # The node that it would go with is not there.
+    pod = {**planned, "metadata": {k: v for k, v in planned["metadata"].items() if k != "ownerReferences"}}
+
+    with ClusterClient(kinds_served) as admin:
+        namespace = f"/api/v1/namespaces/{account['metadata']['namespace']}"
+        admin.apply(f"{namespace}/serviceaccounts/{account['metadata']['name']}", account, manager="tests")
+        made = admin.request("POST", f"{namespace}/pods", pod, query={"dryRun": "All"})
+
+    assert made["spec"]["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_variables_of_a_site_reach_the_agents_after_the_charts_own(helm: Helm) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hpi_agent.exchange.reports import resolution_name
 from hpi_core.api.v1alpha1.engine import EngineSpec, engine_name
-from hpi_core.names import self_test_name
+from hpi_core.names import SELF_TEST_ACCOUNT, self_test_name
 from hpi_operator.plan.node import plan_node
 from support.cluster_client import MERGE
 from support.eventually import eventually
@@ -337,16 +337,28 @@ def test_a_result_stays_when_its_agent_is_killed(agent_site: AgentSite, tested: 
     assert [one["state"] for one in agent_site.status(node)["runtimes"]] == ["Usable"]
 
 
-@pytest.mark.parametrize("namespace", [OPERATOR, "default"])
-def test_no_other_pod_is_a_self_test(agent_site: AgentSite, tested: tuple[str, str], namespace: str) -> None:
+@pytest.mark.parametrize(
+    ("namespace", "account", "suffix", "says"),
+    [
+        (OPERATOR, SELF_TEST_ACCOUNT, "-0", "is not the self-test of"),
+        (OPERATOR, "default", "", "is no self-test"),
+        ("default", SELF_TEST_ACCOUNT, "", "is no self-test"),
+    ],
+)
+def test_no_other_pod_is_a_self_test(
+    agent_site: AgentSite, tested: tuple[str, str], namespace: str, account: str, suffix: str, says: str
+) -> None:
     node, _ = tested
     name = self_test_name(node, agent_site.node_uid(node), RUNTIME, LOCK)
-    pod = f"{name}-0" if namespace == OPERATOR else name
-    token = agent_site.token_of(namespace, node, "default", pod)
+    if (namespace, suffix) == (OPERATOR, ""):
+        # The operator's own pod has the name.
+        path = f"/api/v1/namespaces/{OPERATOR}/pods/{name}"
+        agent_site.admin.request("DELETE", path, query={"gracePeriodSeconds": "0"})
+    token = agent_site.token_of(namespace, node, account, f"{name}{suffix}")
 
     with NodeAgent(agent_site, node) as agent:
         written(agent_site, node)
         answer = agent.ask("POST", "/v1/self-test", token, a_result(True))
 
     assert answer.status_code == 403
-    assert ("is not the self-test of" if namespace == OPERATOR else "is no self-test") in answer.text
+    assert says in answer.text

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpi_core.digest import digest_of_bytes
-from hpi_core.names import self_test_name
+from hpi_core.names import SELF_TEST_ACCOUNT, self_test_name
 from support.cluster_client import MERGE
 from support.eventually import eventually
 from support.manifests import Document
@@ -104,7 +104,7 @@ def test_a_runtime_is_installed_tested_by_a_pod_that_mounts_it_read_only_and_usa
     node = delivery.node()
     token = tmp_path / "token"
     name = self_test_name(node, agent_site.node_uid(node), RUNTIME, delivery.lock)
-    token.write_text(agent_site.token_of(OPERATOR, node, "default", name))
+    token.write_text(agent_site.token_of(OPERATOR, node, SELF_TEST_ACCOUNT, name))
 
     with delivery.agent(node) as agent:
         row = delivery.is_in(node, "Installed")

@@ -45,6 +45,8 @@ def deliver_and_serve(stage: Stage, timeline: Timeline, cache: Path) -> None:
         stage.kubectl("wait", "--for=condition=Usable", f"hpiruntime/{NAME}", f"--timeout={INSTALL_SECONDS}s")
         step.tell(installed=_kept_by_node(stage))
     with timeline.step("a pipeline is served by it, on a read-only mount") as step:
+        # A folder of the node is what no other level allows.
+        stage.enforce("privileged")
         stage.apply(_pipeline())
         url = eventually(lambda: stage.address(NAME), SERVE_SECONDS, pause_seconds=0.5)
         texts = eventually(lambda: stage.read(url), SERVE_SECONDS, pause_seconds=0.5)
@@ -54,6 +56,7 @@ def deliver_and_serve(stage: Stage, timeline: Timeline, cache: Path) -> None:
     with timeline.step("pipeline and runtime are deleted"):
         stage.kubectl("delete", "hpi", NAME, "--timeout=120s")
         stage.kubectl("delete", "hpiruntime", NAME, "--timeout=120s")
+        stage.enforce("restricted")
 
 
 def _locked() -> LockedList:

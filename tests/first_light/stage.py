@@ -16,6 +16,7 @@ from typing import Any, Final
 import yaml
 
 from first_light.timeline import Step, Timeline
+from hpi_operator.plan.delivery import ENFORCE
 from support.eventually import eventually
 from support.manifests import Document
 from support.node.cluster import NodeCluster
@@ -108,6 +109,10 @@ class Stage:
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Apply documents as a person does."""
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents, sort_keys=False))
+
+    def enforce(self, level: str) -> None:
+        """Have a level of Pod Security enforced where the pipelines are."""
+        self.kubectl("label", "namespace", NAMESPACE, f"{ENFORCE}={level}", "--overwrite")
 
     def patch(self, name: str, spec: Mapping[str, Any]) -> None:
         """Merge fields into the spec of a pipeline."""

@@ -23,12 +23,13 @@ from typing import Any, Final
 
 import httpx2
 
+from hpi_operator.install.namespaces import account_of_self_tests
 from hpi_operator.rights import needed_rights, route_rights
 from support.control_plane.clients import Client
 from support.control_plane.cluster import ControlPlane
 from support.control_plane.process import Process
 from support.eventually import eventually
-from support.installation import bind
+from support.installation import INSTALLATION, bind
 from support.manifests import Document
 from support.process_usage import processor_seconds, resident_bytes
 
@@ -54,7 +55,9 @@ def install_operator(cluster: ControlPlane, *, without: Iterable[str] = ()) -> C
     assert not unknown, f"the operator does not need {unknown}; it needs {sorted(map(str, rights))}"
     kept = [one for one in rights if str(one) not in left_out]
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    applied = cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(namespace))
+    # Beside the rights, what an installation has for the operator's own pods.
+    made = {"apiVersion": "v1", "kind": "List", "items": [namespace, account_of_self_tests(INSTALLATION)]}
+    applied = cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(made))
     assert applied.exit_code == 0, applied.error
     bind(cluster, USER, kept)
     return cluster.client(USER)

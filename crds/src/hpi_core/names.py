@@ -63,8 +63,8 @@ _DIGITS: Final = 8
 SELF_TEST: Final = "self-test"
 """Value of `PART`, subcommand of the agent and beginning of the names of pods that prove a runtime on a node."""
 
-SELF_TEST_ACCOUNT: Final = "default"
-"""Service account of self-test pods in the operator's namespace: the one that exists there and has no rights."""
+SELF_TEST_ACCOUNT: Final = "hpi-self-test"
+"""Service account of self-test pods in the operator's namespace: it has no rights, and the registry's secrets."""
 
 OPERATOR_NAMESPACE: Final = "hpi-system"
 """Where the operator and self-test pods live unless an installation says otherwise."""

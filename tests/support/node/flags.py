@@ -40,8 +40,14 @@ def control_plane_flags(asking: KeyPair, authority: Path) -> dict[str, list[str]
             # Else exec and logs look for the node's name in the DNS.
             "--kubelet-preferred-address-types=InternalIP",
         ],
-        # This node sends heartbeats: Kubernetes' own figures.
-        "kube-controller-manager": ["--node-monitor-grace-period=50s", "--node-startup-grace-period=60s"],
+        "kube-controller-manager": [
+            # This node sends heartbeats: Kubernetes' own figures.
+            "--node-monitor-grace-period=50s",
+            "--node-startup-grace-period=60s",
+            # One that elects ends while the API server is away, and its successor measures anew. One that lives on
+            # takes every node for lost when the API server is back, and every Service loses its pods for a moment.
+            "--leader-elect",
+        ],
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hpi_core.api.base import DNS_LABEL
 from hpi_core.errors import Refused
-from hpi_core.names import AGENT_NAMESPACE, INSTANCE, NAME, NODE_FOLDER, OPERATOR_NAMESPACE
+from hpi_core.names import AGENT_NAMESPACE, INSTANCE, NAME, NODE_FOLDER, OPERATOR_NAMESPACE, SELF_TEST_ACCOUNT
 
 AGENT_IMAGE: Final = "hpi-agent"
 CACHE_PATH: Final = NODE_FOLDER
@@ -90,6 +90,11 @@ class Installation:
     def agent(self) -> Account:
         """The account of every node agent; the token of each says on which node it runs."""
         return Account(self.agent_namespace, "hpi-agent")
+
+    @property
+    def self_test(self) -> Account:
+        """The account of self-tests: it may do nothing, and a site gives it the secrets of its registry."""
+        return Account(self.namespace, SELF_TEST_ACCOUNT)
 
 
 def labels(component: str) -> dict[str, str]:

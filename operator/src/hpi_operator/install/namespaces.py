@@ -21,8 +21,17 @@ def namespaces(installation: Installation) -> tuple[Manifest, ...]:
 
 
 def accounts(installation: Installation) -> tuple[Manifest, ...]:
-    """Return the accounts of operator and agent; a pod that wants the token says so itself."""
-    return (_account(installation.operator, "operator"), _account(installation.agent, "agent"))
+    """Return the accounts of operator, agent and self-tests; a pod that wants the token says so itself."""
+    return (
+        _account(installation.operator, "operator"),
+        _account(installation.agent, "agent"),
+        account_of_self_tests(installation),
+    )
+
+
+def account_of_self_tests(installation: Installation) -> Manifest:
+    """Return the account of the pods that the operator makes to prove runtimes."""
+    return _account(installation.self_test, "operator")
 
 
 def _namespace(name: str, component: str, level: str) -> Manifest:

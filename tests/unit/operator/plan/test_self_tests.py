@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hpi_core.names import SELF_TEST_ACCOUNT
 from hpi_operator.plan.intent import Plan
 from hpi_operator.plan.node import self_test_name
 from support.manifests import Document
@@ -54,7 +55,7 @@ def test_a_self_test_holds_one_token_which_is_for_the_agent_of_its_node() -> Non
     told = {one["name"]: one.get("value") for one in container["env"]}
     [source] = spec["volumes"][1]["projected"]["sources"]
 
-    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "default")
+    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, SELF_TEST_ACCOUNT)
     assert source["serviceAccountToken"]["audience"] == "hpi-agent"
     assert told["HPI_AGENT"] == "http://$(HOST_IP):8470"
     assert told["HPI_AGENT_TOKEN"] == f"{container['volumeMounts'][1]['mountPath']}/token"
