@@ -49,6 +49,7 @@ slow: set-up programs ## the tests that take minutes
 
 e2e: set-up programs ## the whole on a real Kubernetes node, with a time line; needs root on Debian or Ubuntu; 45 minutes
 	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.node build
+	@$(IN_ROOT) PYTHONPATH=tests $(BIN)/python -m support.image_builds
 	@$(IN_ROOT) $(PYTEST) -m e2e
 	@$(IN_ROOT) PYTHONPATH=tests:images $(BIN)/python -m first_light $(E2E)
 

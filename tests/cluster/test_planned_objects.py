@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpi_core.api.v1alpha1.pipeline import HPIPipeline
-from hpi_core.names import FIELD_MANAGER
+from hpi_core.names import FIELD_MANAGER, SELF_TEST_ACCOUNT
 from hpi_operator.act.drift import differs, stamped, why
+from hpi_operator.install.installation import Installation
+from hpi_operator.install.namespaces import account_of_self_tests
 from hpi_operator.kube.resources import path_of
 from hpi_operator.observe.projections import child
 from hpi_operator.plan.intent import Manifest, key_of
@@ -269,6 +271,8 @@ def test_objects_of_a_node_are_taken_and_its_self_tests_admitted(
     hpi_node, *tests = plan_node(seen, CLASSES).apply
 
     applied(client, stamped(hpi_node), dry_run=True)
+    account = account_of_self_tests(Installation("i:1", namespace=restricted))
+    client.apply(f"/api/v1/namespaces/{restricted}/serviceaccounts/{SELF_TEST_ACCOUNT}", dict(account), manager="tests")
 
     assert tests
     for test in tests:
