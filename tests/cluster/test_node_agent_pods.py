@@ -22,6 +22,14 @@ from support.observed import CLASSES, CPU_RUNTIME, a_digest, a_runtime, an_obser
 
 LOCK = a_digest("a")
 KEY = "sha256:" + "5" * 64
+MODEL = {
+    "name": "det",
+    "backend": "openvino",
+    "precision": "float32",
+    "state": "Measured",
+    "p50Microseconds": 9_100,
+    "p99Microseconds": 12_000,
+}
 RUNTIME = CPU_RUNTIME
 OPERATOR = "hpi-system"
 
@@ -104,11 +112,13 @@ def test_the_reports_of_two_pods_are_summed_up_and_a_pod_that_leaves_is_forgotte
     one, other = (agent_site.serving_pod(agent_namespace, node) for _ in range(2))
 
     with NodeAgent(agent_site, node) as agent:
-        assert agent.ask("POST", "/v1/workload", one, a_workload(backends=["openvino"])).status_code == 204
+        told = a_workload(backends=["openvino"], models=[MODEL])
+        assert agent.ask("POST", "/v1/workload", one, told).status_code == 204
         assert agent.ask("POST", "/v1/workload", other, a_workload("Building", message="it builds")).status_code == 204
         eventually(lambda: workloads(agent_site, node) == [("ocr", {"measured": 1, "building": 1})])
         [row] = agent_site.status(node)["workloads"]
         assert (row["namespace"], row["message"], row["backends"]) == (agent_namespace, "it builds", ["openvino"])
+        assert row["models"] == [{**MODEL, "pods": 1}]
 
         assert agent.ask("DELETE", "/v1/workload", other).status_code == 204
 

@@ -97,7 +97,20 @@ EXCEPTIONS: Final[dict[str, Exceptions]] = {
         "spec.cache.highWatermarkPercent": 100,
         "spec.cache.lowWatermarkPercent": 99,
     },
-    "HPINode": {"status.workloads[].engines": [f"e-{digit * 40}" for digit in "0f"]},
+    "HPINode": {
+        "status.workloads[].engines": [f"e-{digit * 40}" for digit in "0f"],
+        "status.workloads[].models": [
+            {
+                "name": "PP-OCRv6_small_rec_of_our_own",
+                "backend": "onnxruntime",
+                "precision": "float32",
+                "state": "Provisional",
+                "p50Microseconds": 3_600_000_000,
+                "p99Microseconds": 3_600_000_000,
+                "pods": 1_000_000,
+            }
+        ],
+    },
 }
 """What cannot stand together, by kind."""
 

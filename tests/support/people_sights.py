@@ -123,7 +123,14 @@ def a_seen_node(name: str = "n1", *conditions: Document, **status: Any) -> Docum
     }
 
 
-def a_workload(active: str = "measured", *, pods: int = 1, engines: Iterable[str] = (), message: str = "") -> Document:
+def a_workload(
+    active: str = "measured",
+    *,
+    pods: int = 1,
+    engines: Iterable[str] = (),
+    models: Iterable[Document] = (),
+    message: str = "",
+) -> Document:
     """Return what an agent says of the pods of `ocr` on its node."""
     return {
         "namespace": NAMESPACE,
@@ -131,8 +138,16 @@ def a_workload(active: str = "measured", *, pods: int = 1, engines: Iterable[str
         "revision": REVISION_NAME,
         "engineActive": {active: pods},
         "engines": list(engines),
+        "models": list(models),
         "message": message,
     }
+
+
+def a_served_model(name: str, p50: int | None, *, backend: str = "openvino", pods: int = 1) -> Document:
+    """Return what an agent says of one model of pods; its p99 is twice its p50."""
+    timing = {} if p50 is None else {"p50Microseconds": p50, "p99Microseconds": 2 * p50}
+    state = "Building" if p50 is None else "Measured"
+    return {"name": name, "backend": backend, "precision": "float32", "state": state, "pods": pods, **timing}
 
 
 def a_candidate(name: str, verdict: str, p50: int | None = None, reason: str = "") -> Document:

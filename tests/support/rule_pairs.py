@@ -24,6 +24,20 @@ def _workloads(*engines: int) -> list[Changes]:
     ]
 
 
+def _workloads_of_models(*models: int) -> list[Changes]:
+    """Return one workload for each number of models."""
+    served = {"backend": "openvino", "precision": "float32", "state": "Measured", "pods": 1}
+    return [
+        {
+            "namespace": "a",
+            "pipeline": f"p{number}",
+            "revision": "r",
+            "models": [{"name": f"m{model}", **served} for model in range(count)],
+        }
+        for number, count in enumerate(models)
+    ]
+
+
 _ENGINE: Final = [
     Pair(
         "HPIEngine",
@@ -132,6 +146,13 @@ _POOL_AND_NODE: Final = [
         "workloads must not name more than 128 engines together",
         {"workloads": _workloads(32, 32, 32, 32)},
         {"workloads": _workloads(32, 32, 32, 32, 1)},
+    ),
+    pair_of(
+        "HPINode",
+        "status",
+        "workloads must not name more than 64 models together",
+        {"workloads": _workloads_of_models(16, 16, 16, 16)},
+        {"workloads": _workloads_of_models(16, 16, 16, 16, 1)},
     ),
 ]
 

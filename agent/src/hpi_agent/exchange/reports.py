@@ -18,6 +18,7 @@ from hpi_core.api.v1alpha1.engine import (
     CandidateStatus,
     Gate,
 )
+from hpi_core.api.v1alpha1.node import MAX_MODELS_OF_A_WORKLOAD, ServedModel
 from hpi_core.api.v1alpha1.pipeline_status import RevisionName
 from hpi_core.api.v1alpha1.scalars import (
     MODEL_NAME,
@@ -199,6 +200,11 @@ class WorkloadReport(ApiModel):
 
     backends: Annotated[tuple[Backend, ...], Field(strict=False, max_length=len(BACKENDS)), ListSet()] = ()
     """Backends that its models are served on now."""
+
+    models: Annotated[
+        tuple[ServedModel, ...], Field(strict=False, max_length=MAX_MODELS_OF_A_WORKLOAD), ListMap(("name",))
+    ] = ()
+    """Its models, and what each is served on now."""
 
 
 class SelfTestReport(ApiModel):

@@ -109,6 +109,7 @@ class PodReports:
             report.message,
             engines,
             tuple(sorted(report.backends)),
+            tuple(sorted(report.models, key=lambda one: one.name)),
         )
         if self.workloads.take(who.pod_uid, told, self._clock()):
             words = {"namespace": who.namespace, "pod": who.pod, "pipeline": report.pipeline}

@@ -5,10 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hpi_agent.exchange.reports import Active
-from hpi_core.api.v1alpha1.node import MAX_BACKENDS_OF_A_WORKLOAD, MAX_ENGINES_OF_ALL_WORKLOADS, MAX_WORKLOADS
+from hpi_core.api.v1alpha1.node import (
+    MAX_BACKENDS_OF_A_WORKLOAD,
+    MAX_ENGINES_OF_ALL_WORKLOADS,
+    MAX_MODELS_OF_A_WORKLOAD,
+    MAX_MODELS_OF_ALL_WORKLOADS,
+    MAX_WORKLOADS,
+    ServedModel,
+)
 from hpi_core.errors import Overloaded, Refused
 
 SILENT_SECONDS: Final = 180.0
@@ -17,6 +24,8 @@ MAX_PODS: Final = 1_024
 """More pods than any kubelet runs."""
 MAX_ENGINES_OF_A_WORKLOAD: Final = 32
 MAX_MESSAGE: Final = 160
+
+Named = TypeVar("Named", str, tuple[str, str])
 
 WORST_FIRST: Final[tuple[Active, ...]] = ("Building", "Fallback", "Provisional", "Measured")
 """Whose message stands for its revision."""
@@ -35,6 +44,8 @@ class Told:
     """HPIEngines that it uses."""
     backends: tuple[str, ...] = ()
     """Backends that it serves on."""
+    models: tuple[ServedModel, ...] = ()
+    """Its models."""
 
 
 class Workloads:
@@ -83,20 +94,30 @@ def summed_up(words: Iterable[Told]) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of HPINode.status.workloads, and how many found no place.
 
     The order of the words changes nothing. Rows stand by their names; of more than 64 those of most pods stay. The
-    engines of all rows are at most 128, each row keeping the first of its own.
+    engines of all rows are at most 128, the models at most 64, each row keeping the first of its own.
     """
     found: dict[tuple[str, str, str], list[Told]] = {}
     for told in words:
         found.setdefault((told.namespace, told.pipeline, told.revision), []).append(told)
     most = sorted(found, key=lambda key: (-len(found[key]), key))
     kept = sorted(most[:MAX_WORKLOADS])
-    engines = _shared_out({key: {name for told in found[key] for name in told.engines} for key in kept})
+    engines = _shared_out(
+        {key: {name for told in found[key] for name in told.engines} for key in kept},
+        MAX_ENGINES_OF_A_WORKLOAD,
+        MAX_ENGINES_OF_ALL_WORKLOADS,
+    )
+    models = _shared_out(
+        {key: {(one.name, one.backend) for told in found[key] for one in told.models} for key in kept},
+        MAX_MODELS_OF_A_WORKLOAD,
+        MAX_MODELS_OF_ALL_WORKLOADS,
+    )
     rows = [
         {
             **dict(zip(("namespace", "pipeline", "revision"), key, strict=True)),
             "engineActive": _counts(found[key]),
             "engines": list(engines[key]),
             "backends": sorted({name for told in found[key] for name in told.backends})[:MAX_BACKENDS_OF_A_WORKLOAD],
+            "models": [_model_in_use(found[key], *one) for one in models[key]],
             "message": _message(found[key]),
         }
         for key in kept
@@ -113,12 +134,36 @@ def _message(words: list[Told]) -> str:
     return min(told)[1][:MAX_MESSAGE] if told else ""
 
 
-def _shared_out(wanted: Mapping[tuple[str, str, str], set[str]]) -> dict[tuple[str, str, str], tuple[str, ...]]:
-    """Return the engines of each row, at most so many in all; what a row does not need is left to others."""
-    left, rows = MAX_ENGINES_OF_ALL_WORKLOADS, len(wanted)
-    given: dict[tuple[str, str, str], tuple[str, ...]] = {}
+def _model_in_use(words: list[Told], name: str, backend: str) -> dict[str, Any]:
+    """Return what pods say of one model on one backend, as one: the slowest and the least sure counts."""
+    told = [one for word in words for one in word.models if (one.name, one.backend) == (name, backend)]
+    slowest = {
+        "p50Microseconds": max((one.p50_microseconds or 0 for one in told), default=0),
+        "p99Microseconds": max((one.p99_microseconds or 0 for one in told), default=0),
+    }
+    return {
+        "name": name,
+        "backend": backend,
+        "precision": min(one.precision for one in told),
+        "state": min((one.state for one in told), key=_sureness),
+        "pods": len(told),
+        **{key: value for key, value in slowest.items() if value},
+    }
+
+
+def _sureness(state: str) -> tuple[int, str]:
+    known: tuple[str, ...] = WORST_FIRST
+    return (known.index(state) if state in known else -1), state
+
+
+def _shared_out(
+    wanted: Mapping[tuple[str, str, str], set[Named]], most_of_a_row: int, most: int
+) -> dict[tuple[str, str, str], tuple[Named, ...]]:
+    """Return what each row may name, at most so many in all; what a row does not need is left to others."""
+    left, rows = most, len(wanted)
+    given: dict[tuple[str, str, str], tuple[Named, ...]] = {}
     for key in sorted(wanted, key=lambda key: (len(wanted[key]), key)):
-        share = min(MAX_ENGINES_OF_A_WORKLOAD, left // rows)
+        share = min(most_of_a_row, left // rows)
         given[key] = tuple(sorted(wanted[key])[:share])
         left, rows = left - len(given[key]), rows - 1
     return given

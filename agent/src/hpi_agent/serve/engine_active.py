@@ -20,7 +20,7 @@ def engine_active(models: Sequence[Mapping[str, Any]], *, is_building: bool) -> 
         models: As a worker describes them: `name`, `state`, `reason`, `engine`.
         is_building: Whether a builder is at work beside the server, or about to be.
     """
-    states = [_of_model(str(model["state"]), is_building=is_building) for model in models]
+    states = [active_of(str(model["state"]), is_building=is_building) for model in models]
     worst: Active = max(states, key=_ORDER.index) if states else "Measured"
     if worst == "Measured":
         return worst, ""
@@ -36,7 +36,13 @@ def shortened(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 1]}…"
 
 
-def _of_model(state: str, *, is_building: bool) -> Active:
+def active_of(state: str, *, is_building: bool) -> Active:
+    """Return how the engine of one model came to be, in the words of the cluster.
+
+    Args:
+        state: As a worker describes it.
+        is_building: Whether a builder is at work beside the server, or about to be.
+    """
     if state == "Measured":
         return "Measured"
     if state == "Provisional":

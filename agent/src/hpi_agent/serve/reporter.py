@@ -24,8 +24,10 @@ from hpi_agent.exchange.connection import AgentFull, AgentRefuses
 from hpi_agent.exchange.pull import pull_decision
 from hpi_agent.exchange.push import deliver
 from hpi_agent.exchange.reports import MAX_WORKLOAD_ENGINES, WorkloadReport
-from hpi_agent.serve.engine_active import engine_active
+from hpi_agent.select.decision import Timing, read_decision
+from hpi_agent.serve.engine_active import active_of, engine_active
 from hpi_agent.store.directory import Store
+from hpi_core.api.v1alpha1.node import MAX_MODELS_OF_A_WORKLOAD
 from hpi_core.errors import HpiError, Refused, Retry
 from hpi_core.moments import stamp
 from hpi_core.names import ENV_AGENT, ENV_REVISION
@@ -174,11 +176,30 @@ class Reporter:
                     "message": message,
                     "engines": self._asked(),
                     "backends": sorted({model["backend"] for model in self._description["models"]}),
+                    "models": [self._served(model) for model in self._description["models"]][:MAX_MODELS_OF_A_WORKLOAD],
                 }
             )
         except ValidationError as error:
             self._become("Refuses", f"what this pod serves cannot be reported: {error}")
             return None
+
+    def _served(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        told = {name: model[name] for name in ("name", "backend", "precision")}
+        told["state"] = active_of(str(model["state"]), is_building=self._is_building)
+        timing = self._timing(model)
+        if timing is not None:
+            told |= {"p50Microseconds": timing.p50_microseconds, "p99Microseconds": timing.p99_microseconds}
+        return told
+
+    def _timing(self, model: Mapping[str, Any]) -> Timing | None:
+        """Return how fast an engine was when it was chosen; None: it was not, or the store does not say any more."""
+        try:
+            written = self._store.read_decision(model["decisionKey"]) if model.get("decisionKey") else None
+            chosen = None if written is None else read_decision(written).chosen
+        except HpiError:
+            # Of another release, or out of reach: whoever loads engines from the store says why.
+            return None
+        return chosen.timing if chosen is not None and chosen.engine_key == model["engineKey"] else None
 
     def _asked(self) -> list[dict[str, Any]]:
         found = {one["key"]: one for one in (self._description or {}).get("resolutions", ())}

@@ -9,15 +9,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpi_agent.node.workloads import MAX_PODS, SILENT_SECONDS, WORST_FIRST, Told, Workloads, summed_up
-from hpi_core.api.v1alpha1.node import MAX_ENGINES_OF_ALL_WORKLOADS, MAX_WORKLOADS, NodeStatus
+from hpi_core.api.v1alpha1.node import (
+    MAX_ENGINES_OF_ALL_WORKLOADS,
+    MAX_MODELS_OF_ALL_WORKLOADS,
+    MAX_WORKLOADS,
+    NodeStatus,
+    ServedModel,
+)
 from hpi_core.errors import Overloaded, Refused
 from hpi_core.formats import BACKENDS
 
 ONE = Told("a", "ocr", "5d8c7b9f4a", "Measured")
 
+
+def a_model(name: str = "det", backend: str = "openvino", state: str = "Measured", p50: int | None = 9) -> ServedModel:
+    """Return what a pod tells of one of its models."""
+    timing = {} if p50 is None else {"p50Microseconds": p50, "p99Microseconds": 2 * p50}
+    told = {"name": name, "backend": backend, "precision": "float32", "state": state, **timing}
+    return ServedModel.model_validate(told)
+
+
 names = st.sampled_from(["a", "b", "c"])
 revisions = st.integers(0, 40).map(lambda number: f"r{number}")
 engines = st.lists(st.integers(0, 200).map(lambda number: f"e-{number:040x}"), max_size=32, unique=True).map(tuple)
+models = st.builds(
+    a_model,
+    st.integers(0, 30).map(lambda number: f"m{number}"),
+    st.sampled_from(["openvino", "onnxruntime"]),
+    st.sampled_from([*WORST_FIRST, "OfAnotherRelease"]),
+    st.none() | st.integers(1, 10**6),
+)
 words = st.lists(
     st.builds(
         Told,
@@ -28,6 +49,7 @@ words = st.lists(
         st.text("abc", max_size=3) | st.just("x" * 160),
         engines,
         st.lists(st.sampled_from(BACKENDS), max_size=5, unique=True).map(tuple),
+        st.lists(models, max_size=16, unique_by=lambda one: one.name).map(tuple),
     ),
     max_size=120,
 )
@@ -76,6 +98,24 @@ def test_a_row_has_the_backends_of_all_its_pods() -> None:
     [row], _ = summed_up([replace(ONE, backends=one) for one in pods])
 
     assert row["backends"] == ["onnxruntime", "openvino", "paddle"]
+
+
+def test_a_model_is_told_once_for_each_backend_by_the_slowest_and_least_sure_of_its_pods() -> None:
+    pods = [(a_model(p50=9),), (a_model(p50=11, state="Provisional"),), (a_model(backend="onnxruntime", p50=None),)]
+
+    [row], _ = summed_up([replace(ONE, models=one) for one in pods])
+
+    assert [(one["backend"], one["pods"], one["state"], one.get("p50Microseconds")) for one in row["models"]] == [
+        ("onnxruntime", 1, "Measured", None),
+        ("openvino", 2, "Provisional", 11),
+    ]
+
+
+@given(words)
+def test_models_of_all_rows_are_within_the_limit(told: list[Told]) -> None:
+    rows, _ = summed_up(told)
+
+    assert sum(len(row["models"]) for row in rows) <= MAX_MODELS_OF_ALL_WORKLOADS
 
 
 def test_engines_are_shared_out_evenly_and_what_a_row_does_not_need_is_left_to_others() -> None:

@@ -28,7 +28,17 @@ def described(state: str, key: str = "sha256:" + "0" * 64, backend: str = "openv
     gate = {"level": "Auto", "minimumSamples": 20}
     asked = {"key": key, "modelName": "m", "modelDigest": key, "modelFormat": "ONNX", "accuracy": gate}
     return {
-        "models": [{"name": "m", "state": state, "reason": "why", "decisionKey": key, "backend": backend}],
+        "models": [
+            {
+                "name": "m",
+                "state": state,
+                "reason": "why",
+                "decisionKey": key,
+                "engineKey": None,
+                "backend": backend,
+                "precision": "float32",
+            }
+        ],
         "resolutions": [asked],
         "cautious": False,
     }
@@ -111,8 +121,8 @@ def test_a_change_over_to_another_backend_is_reported(tmp_path: Path) -> None:
 
         pod.live(life)
 
-        words = [report.backends for _, report in agent.reports.taken]
-    assert words == [("onnxruntime",), ("openvino",)]
+        words = [(report.backends, [one.backend for one in report.models]) for _, report in agent.reports.taken]
+    assert words == [(("onnxruntime",), ["onnxruntime"]), (("openvino",), ["openvino"])]
 
 
 def test_it_says_the_same_again_after_a_while(tmp_path: Path) -> None:

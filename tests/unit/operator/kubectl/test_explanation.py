@@ -13,7 +13,17 @@ from hpi_operator.kubectl.text.explanation import explanation_text
 from hpi_operator.kubectl.text.terminal import Style
 from support.manifests import Document
 from support.observed import GPU_RUNTIME, a_runtime
-from support.people_sights import a_candidate, a_condition, a_seen_engine, a_seen_pipeline, a_sight
+from support.people_sights import (
+    REVISION_NAME,
+    a_candidate,
+    a_condition,
+    a_seen_engine,
+    a_seen_node,
+    a_seen_pipeline,
+    a_served_model,
+    a_sight,
+    a_workload,
+)
 
 VERDICTS = ("Chosen", "Slower", "OutOfTolerance", "Failed", "Excluded", "AWordOfANewerAgent")
 
@@ -111,6 +121,17 @@ def test_each_class_of_hardware_that_lacks_something_has_a_line() -> None:
         "class NVIDIA: 3 nodes: no nvidia.com/gpu",
         "class Ascend: none",
     )
+
+
+def test_what_serves_without_an_hpi_engine_has_a_line_and_it_is_said_why_there_is_none() -> None:
+    pipeline = a_seen_pipeline(revision=REVISION_NAME)
+    node = a_seen_node(workloads=[a_workload(models=[a_served_model("det", 9_100, pods=2)])])
+
+    lines = shown(explanation(pipeline, a_sight(hpi_nodes=[node])))
+
+    [row] = [line.split() for line in lines if line.startswith("  det")]
+    assert row == ["det", "openvino", "float32", "9.1", "ms", "18.2", "ms", "Measured", "2", "pods"]
+    assert [line for line in lines if "There is no HPIEngine of these" in line]
 
 
 def test_an_engine_that_is_not_decided_says_so_and_one_that_is_gone_too() -> None:

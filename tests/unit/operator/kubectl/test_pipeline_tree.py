@@ -21,6 +21,7 @@ from support.people_sights import (
     a_seen_node,
     a_seen_pipeline,
     a_seen_pod,
+    a_served_model,
     a_sight,
     a_workload,
 )
@@ -83,6 +84,32 @@ def test_engines_stand_under_the_revision_whose_pods_use_them_with_how_many_do()
     assert line.split("  ")[-1] == "1.1 times as fast as onnxruntime"
     assert "14.2 ms" in line
     assert "28.4 ms" in line
+
+
+def test_models_without_an_hpi_engine_stand_under_their_revision_with_backend_and_milliseconds() -> None:
+    nodes = [
+        a_seen_node("n1", workloads=[a_workload(models=[a_served_model("det", 9_100), a_served_model("rec", None)])]),
+        a_seen_node("n2", workloads=[a_workload(models=[a_served_model("det", 8_000, pods=2)])]),
+    ]
+
+    tree = pipeline_tree(a_seen_pipeline(), a_sight(pods=[a_seen_pod("ocr-1", ready=True)], hpi_nodes=nodes))
+
+    [det, rec] = [line.split() for line in shown(tree) if "model " in line]
+    assert det[1:] == ["model", "det", "Measured", "3", "pods", "openvino", "float32", "9.1", "ms", "18.2", "ms"]
+    assert rec[1:] == ["model", "rec", "Building", "1", "pod", "openvino", "float32"]
+
+
+def test_a_model_whose_hpi_engine_is_told_is_not_told_twice() -> None:
+    node = a_seen_node(
+        workloads=[a_workload(engines=["e-1"], models=[a_served_model(ENGINE["spec"]["modelName"], 9_100)])]
+    )
+
+    tree = pipeline_tree(
+        a_seen_pipeline(), a_sight(pods=[a_seen_pod("ocr-1", ready=True)], hpi_nodes=[node], engines=[ENGINE])
+    )
+
+    assert len(tree.revisions[0].models) == 1
+    assert not [line for line in shown(tree) if "model " in line]
 
 
 def test_an_engine_that_no_agent_reports_stands_alone_and_says_so() -> None:

@@ -116,7 +116,7 @@ NODE: Final = Kind(
     plural="hpinodes",
     short_names=("hpin",),
     scope="Cluster",
-    size_limit_bytes=60 * KIBIBYTE,
+    size_limit_bytes=72 * KIBIBYTE,
     columns=(
         Column("Pool", "string", ".spec.pool", "The pool that has the node."),
         _condition("Ready", "Ready", "Whether pods may land there."),

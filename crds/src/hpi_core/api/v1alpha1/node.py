@@ -12,6 +12,7 @@ from hpi_core.api.v1alpha1.condition import Conditions, Generation
 from hpi_core.api.v1alpha1.hardware import Architecture, ProductName
 from hpi_core.api.v1alpha1.pipeline_status import ActiveCount, RevisionName
 from hpi_core.api.v1alpha1.scalars import (
+    MODEL_NAME,
     UID,
     VARIANT,
     Backend,
@@ -21,6 +22,7 @@ from hpi_core.api.v1alpha1.scalars import (
     Count,
     Digest,
     LabelName,
+    Microseconds,
     ObjectName,
     Sentence,
     Timestamp,
@@ -33,6 +35,8 @@ MAX_ENGINES: Final = 64
 MAX_WORKLOADS: Final = 64
 MAX_DEVICE_GROUPS: Final = 8
 MAX_ENGINES_OF_ALL_WORKLOADS: Final = 128
+MAX_MODELS_OF_A_WORKLOAD: Final = 16
+MAX_MODELS_OF_ALL_WORKLOADS: Final = 64
 MAX_BACKENDS_OF_A_WORKLOAD: Final = 4
 """As many as compute on the processors and one vendor's devices."""
 
@@ -221,6 +225,35 @@ class NodeRuntime(ApiModel):
 BackendInUse = Annotated[str, Field(pattern=VARIANT, max_length=16)]
 
 
+class ServedModel(ApiModel):
+    """A model, and what it is served on."""
+
+    name: Annotated[str, Field(pattern=MODEL_NAME, max_length=128)]
+    """PaddleX's name of the model."""
+
+    backend: BackendInUse
+    """Backend that it is served on."""
+
+    precision: Word
+    """Precision of the arithmetic."""
+
+    state: Word
+    """How its engine came to be: `Measured`, `Provisional`, `Fallback` or `Building`."""
+
+    p50_microseconds: Microseconds | None = None
+    """Median time of one inference when the engine was chosen. Absent: it was not measured. Unit: microseconds."""
+
+    p99_microseconds: Microseconds | None = None
+    """The 99th percentile of the same. Unit: microseconds."""
+
+
+class ModelInUse(ServedModel):
+    """A model that pods serve on one backend; of pods that differ the slowest and the least sure counts."""
+
+    pods: Count
+    """Pods that serve it there."""
+
+
 class Workload(ApiModel):
     """The serving pods of one revision of a pipeline on the node."""
 
@@ -243,6 +276,13 @@ class Workload(ApiModel):
         tuple[BackendInUse, ...], Field(strict=False, max_length=MAX_BACKENDS_OF_A_WORKLOAD), ListSet()
     ] = ()
     """Backends that its pods serve on, whether there is an HPIEngine or not."""
+
+    models: Annotated[
+        tuple[ModelInUse, ...],
+        Field(strict=False, max_length=MAX_MODELS_OF_A_WORKLOAD),
+        ListMap(("name", "backend")),
+    ] = ()
+    """Models that its pods serve, whether there is an HPIEngine or not."""
 
     message: Annotated[str, Field(max_length=160)] = ""
     """Why pods are not on measured engines."""
@@ -333,6 +373,13 @@ class NodeStatus(ApiModel):
             f" <= {MAX_ENGINES_OF_ALL_WORKLOADS}",
             f"workloads must not name more than {MAX_ENGINES_OF_ALL_WORKLOADS} engines together",
             lambda self: sum(len(one.engines) for one in self.workloads) <= MAX_ENGINES_OF_ALL_WORKLOADS,
+        ),
+        Rule(
+            "!has(self.workloads)"
+            " || self.workloads.map(one, has(one.models) ? one.models.size() : 0).sum()"
+            f" <= {MAX_MODELS_OF_ALL_WORKLOADS}",
+            f"workloads must not name more than {MAX_MODELS_OF_ALL_WORKLOADS} models together",
+            lambda self: sum(len(one.models) for one in self.workloads) <= MAX_MODELS_OF_ALL_WORKLOADS,
         ),
     )
 

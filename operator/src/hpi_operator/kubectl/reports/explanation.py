@@ -18,6 +18,7 @@ from hpi_operator.kubectl.reports.documents import (
     three_valued,
 )
 from hpi_operator.kubectl.reports.engines import EngineChoice, EngineLine, engine_choice, engine_line
+from hpi_operator.kubectl.reports.models import ModelLine, model_lines
 from hpi_operator.kubectl.reports.pipelines import NOBODY
 from hpi_operator.kubectl.reports.sight import Sight
 from hpi_operator.kubectl.reports.tree import Asked, Obtained, asked, obtained
@@ -91,7 +92,9 @@ class Explanation(Report):
     runtimes: tuple[RuntimeLine, ...] = ()
     """Every HPIRuntime, the chosen one first."""
     models: tuple[EngineChoice, ...] = ()
-    """Each model's engine with all its candidates."""
+    """Each model's engine with all its candidates, where there is an HPIEngine."""
+    served: tuple[ModelLine, ...] = ()
+    """Models that pods of the serving revision run, whether there is an HPIEngine or not."""
     unknown_engines: tuple[EngineLine, ...] = ()
     """Engines that the status names and that could not be read."""
     notes: tuple[str, ...] = ()
@@ -115,6 +118,9 @@ def explanation(pipeline: Document, sight: Sight) -> Explanation:
         placement=_placement(pipeline),
         runtimes=tuple(_runtimes(pipeline, sight.runtimes)),
         models=tuple(sorted(found, key=lambda one: (one.engine.model, one.hardware, one.engine.name))),
+        served=model_lines(
+            sight.hpi_nodes.values(), namespace_of(pipeline), name_of(pipeline), str(status.get("revision") or "")
+        ),
         unknown_engines=tuple(engine_line(name, None) for name in names if name not in sight.engines),
         notes=tuple(str(one) for one in status.get("notes") or ()),
         unseen=sight.unseen,

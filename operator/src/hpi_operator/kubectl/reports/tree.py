@@ -20,6 +20,7 @@ from hpi_operator.kubectl.reports.documents import (
     summary,
 )
 from hpi_operator.kubectl.reports.engines import EngineLine, engine_line
+from hpi_operator.kubectl.reports.models import ModelLine, model_lines
 from hpi_operator.kubectl.reports.pipelines import NOBODY, attention
 from hpi_operator.kubectl.reports.pods import PodLine, pod_lines
 from hpi_operator.kubectl.reports.sight import Sight
@@ -112,7 +113,9 @@ class RevisionLine(Report):
     pods: tuple[PodLine, ...] = ()
     """Its pods, those that fail first."""
     engines: tuple[EngineInUse, ...] = ()
-    """Engines that its pods use, those that need attention first."""
+    """HPIEngines that its pods use, those that need attention first."""
+    models: tuple[ModelLine, ...] = ()
+    """Models that its pods serve, whether there is an HPIEngine or not."""
 
 
 class PipelineTree(Report):
@@ -236,6 +239,7 @@ def _revisions(pipeline: Document, sight: Sight) -> Iterable[RevisionLine]:
             deployments=tuple(sorted(deployments.get(name, ()), key=lambda one: one.name)),
             pods=tuple(pods.get(name, ())),
             engines=tuple(_engines(pods.get(name, ()), sight.engines)),
+            models=model_lines(sight.hpi_nodes.values(), namespace_of(pipeline), name_of(pipeline), name),
         )
         for name in shown
     ]

@@ -20,6 +20,11 @@ from hpi_operator.kubectl.text.words import (
 
 CANDIDATES: Final = ("CANDIDATE", "PRECISION", "P50", "P99", "MEMORY", "DEVICE", "DIFFERENCE", "VERDICT", "WHY")
 RUNTIMES: Final = ("RUNTIME", "FOR", "VERSION", "USABLE ON", "BACKENDS", "VERDICT", "WHY")
+SERVED: Final = ("MODEL", "SERVES ON", "P50", "P99", "STATE", "WHERE")
+NO_ENGINE: Final = (
+    "There is no HPIEngine of these: the operator makes them where spec.build.policy is Prebuild, of models whose "
+    "digest the spec states. The pods themselves know every candidate: GET /engines of one says why each was rejected."
+)
 INDENT: Final = "  "
 
 
@@ -34,9 +39,7 @@ def explanation_text(report: Explanation, style: Style) -> Iterator[str]:
     yield from _runtimes(report, style)
     for model in report.models:
         yield from _model(model, style)
-    if not report.models:
-        yield ""
-        yield "engines: none is known yet; agents name them when a serving pod asks for one"
+    yield from _served(report, style)
     for engine in report.unknown_engines:
         yield f"engine {engine.name}: {engine.reason}"
     if report.unseen:
@@ -74,6 +77,31 @@ def _runtimes(report: Explanation, style: Style) -> Iterator[str]:
     ]
     yield ""
     yield from table((INDENT + RUNTIMES[0], *RUNTIMES[1:]), rows, style)
+
+
+def _served(report: Explanation, style: Style) -> Iterator[str]:
+    """Yield what serves where no HPIEngine says why."""
+    told = {one.engine.model for one in report.models}
+    rows: list[Row] = [
+        (
+            INDENT + one.name,
+            " ".join(word for word in (one.backend, one.precision) if word),
+            Cell(milliseconds(one.p50_microseconds), right=True),
+            Cell(milliseconds(one.p99_microseconds), right=True),
+            state_cell(one.state),
+            f"{one.pods} pod{'' if one.pods == 1 else 's'}",
+        )
+        for one in report.served
+        if one.name not in told
+    ]
+    if rows:
+        yield ""
+        yield from table((INDENT + SERVED[0], *SERVED[1:]), rows, style)
+        yield ""
+        yield from folded(NO_ENGINE, style, INDENT)
+    elif not report.models:
+        yield ""
+        yield "engines: no pod has told yet what it serves on"
 
 
 def _model(model: EngineChoice, style: Style) -> Iterator[str]:
