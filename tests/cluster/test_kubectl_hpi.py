@@ -74,6 +74,28 @@ def test_a_pipeline_is_told_from_its_revision_down_to_the_milliseconds_of_its_en
     assert [(one["name"], one["verdict"]) for one in choice["runtimes"]] == [("hpi-cpu-1.0.0", "Chosen")]
 
 
+def test_models_that_are_built_on_demand_are_told_with_backend_and_milliseconds_where_there_is_no_hpi_engine(
+    operated: Site, own: str, kubectl_hpi: KubectlHpi
+) -> None:
+    operated.create(own, "ocr", replicas=2)
+    operated.serves(own, "ocr")
+    times = {"p50Microseconds": 5_000, "p99Microseconds": 7_000}
+    model = {"name": "det", "backend": "openvino", "precision": "float32", "state": "Measured", **times}
+    operated.agents.tell(own, "ocr", "measured", models=[model])
+
+    def is_told() -> Document:
+        choice = checked(kubectl_hpi.report("explain", "ocr", "-n", own))
+        assert [one["pods"] for one in choice["served"]] == [2]
+        return choice
+
+    eventually(is_told)
+    shown = kubectl_hpi.typed("status", "ocr", "-n", own)
+
+    [line] = [line for line in shown.output.splitlines() if "model det" in line]
+    assert " ".join(line.split()[1:]) == "model det Measured 2 pods openvino float32 5.0 ms 7.0 ms"
+    assert operated.client.items(ENGINES.path(own))[0] == []
+
+
 def test_a_crash_is_followed_down_to_its_container_and_nothing_is_written(
     operated: Site, own: str, kubectl_hpi: KubectlHpi
 ) -> None:

@@ -29,6 +29,8 @@ class Told:
     """HPIEngines that they use."""
     backends: tuple[str, ...] = ("openvino",)
     """Backends that they serve on."""
+    models: tuple[Document, ...] = ()
+    """What each of their models is served on, without the number of pods."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,10 @@ def _workloads(sight: Sight) -> tuple[list[Document], int]:
             key = namespace, labels[PIPELINE], labels[REVISION]
             told = sight.told.get(key[:2], Told())
             said = {"message": told.message, "engines": list(told.engines), "backends": list(told.backends)}
-            one = found.setdefault(key, {"engineActive": {}, **said})
+            models = [{**model, "pods": 0} for model in told.models]
+            one = found.setdefault(key, {"engineActive": {}, "models": models, **said})
+            for model in one["models"]:
+                model["pods"] += 1
             active = told.active if settled else "building"
             one["engineActive"][active] = one["engineActive"].get(active, 0) + 1
     names = ("namespace", "pipeline", "revision")

@@ -142,10 +142,11 @@ class FakeAgents:
         *,
         message: str = "",
         engines: Iterable[str] = (),
+        models: Iterable[Document] = (),
     ) -> None:
-        """Report the ready pods of a pipeline as such from now on, and the HPIEngines that they use."""
+        """Report the ready pods of a pipeline as such from now on, with the HPIEngines and the models that they use."""
         with self._lock:
-            self._told[namespace, pipeline] = Told(active, message, tuple(engines))
+            self._told[namespace, pipeline] = Told(active, message, tuple(engines), models=tuple(models))
         self._wake_all()
 
     def build(self, node: str, namespace: str, engine: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -86,8 +87,7 @@ def around_pipeline(reader: Reader, pipeline: Document) -> Sight:
     mine = f"{PIPELINE}={name}"
     pods = reader.some(PODS, namespace, labels=mine)
     deployments = reader.some(DEPLOYMENTS, namespace, labels=mine)
-    on = {str(node) for pod in pods if (node := part(pod, "spec").get("nodeName"))}
-    hpi_nodes = reader.named(HPI_NODES, on)
+    hpi_nodes = _under(reader, pods)
     ahead = _built_ahead(reader, pipeline)
     engines = reader.named(ENGINES, engines_of(pipeline, hpi_nodes) | ahead, namespace)
     return Sight(
@@ -103,10 +103,17 @@ def around_pipeline(reader: Reader, pipeline: Document) -> Sight:
 
 def around_choice(reader: Reader, pipeline: Document) -> Sight:
     """Return what `explain NAME` looks at."""
+    namespace = namespace_of(pipeline)
     named = {str(one["engine"]) for one in listed(pipeline, "status", "models") if one.get("engine")}
-    engines = reader.named(ENGINES, named | _built_ahead(reader, pipeline), namespace_of(pipeline))
-    runtimes = reader.some(RUNTIMES, None)
-    return Sight(now=now(), pipeline=pipeline, engines=engines, runtimes=runtimes, unseen=tuple(reader.unseen))
+    engines = reader.named(ENGINES, named | _built_ahead(reader, pipeline), namespace)
+    return Sight(
+        now=now(),
+        pipeline=pipeline,
+        engines=engines,
+        hpi_nodes=_under(reader, reader.some(PODS, namespace, labels=f"{PIPELINE}={name_of(pipeline)}")),
+        runtimes=reader.some(RUNTIMES, None),
+        unseen=tuple(reader.unseen),
+    )
 
 
 def around_trouble(reader: Reader, pipeline: Document, scope: Scope) -> Sight:
@@ -169,6 +176,11 @@ def engines_of(pipeline: Document, hpi_nodes: dict[str, Document]) -> set[str]:
             if (work.get("namespace"), work.get("pipeline")) == mine:
                 found |= {str(one) for one in work.get("engines") or ()}
     return found
+
+
+def _under(reader: Reader, pods: Iterable[Document]) -> dict[str, Document]:
+    """Return the HPINodes that pods are on, whose agents tell what serves."""
+    return dict(reader.named(HPI_NODES, {str(node) for pod in pods if (node := part(pod, "spec").get("nodeName"))}))
 
 
 def _built_ahead(reader: Reader, pipeline: Document) -> set[str]:
