@@ -242,6 +242,16 @@ def test_what_another_pod_chose_on_busy_cores_is_confirmed_by_the_first_choice_o
     assert (before.is_shareable, built.decision.is_shareable) == (False, True)
 
 
+@pytest.mark.parametrize(("provisional", "again"), [("others worked", True), (None, False)])
+def test_busy_cores_confirm_an_earlier_choice_that_was_provisional_alone(
+    provisional: str | None, again: bool, once: Place
+) -> None:
+    assert once.decision is not None
+    earlier = replace(once.decision, provisional=provisional)
+
+    assert is_chosen_again(once.decision.outcomes, earlier.provisional_key) == again
+
+
 def test_busy_cores_confirm_a_choice_of_the_same_engine_alone(once: Place) -> None:
     assert once.decision is not None
     assert once.decision.chosen is not None

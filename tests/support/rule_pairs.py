@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from support.pipeline_rule_pairs import PIPELINE_PAIRS
 from support.rule_pair import LABELS, Changes, Pair, pair_of, pair_of_keys
@@ -11,31 +12,26 @@ OTHER_DIGEST: Final = f"sha256:{'1' * 64}"
 NVIDIA: Final = {"vendor": "NVIDIA", "product": "NVIDIA L4"}
 
 
-def _workloads(*engines: int) -> list[Changes]:
-    """Return one workload for each number of engines."""
-    return [
+def _workloads(field: str, one: Callable[[int, int], Any], *counts: int) -> Changes:
+    """Return one workload for each number of engines, or of models, each made of the numbers of workload and item."""
+    rows = [
         {
             "namespace": "a",
             "pipeline": f"p{number}",
             "revision": "r",
-            "engines": [f"e-{number}-{engine}" for engine in range(count)],
+            field: [one(number, item) for item in range(count)],
         }
-        for number, count in enumerate(engines)
+        for number, count in enumerate(counts)
     ]
+    return {"workloads": rows}
 
 
-def _workloads_of_models(*models: int) -> list[Changes]:
-    """Return one workload for each number of models."""
-    served = {"backend": "openvino", "precision": "float32", "state": "Measured", "pods": 1}
-    return [
-        {
-            "namespace": "a",
-            "pipeline": f"p{number}",
-            "revision": "r",
-            "models": [{"name": f"m{model}", **served} for model in range(count)],
-        }
-        for number, count in enumerate(models)
-    ]
+def _engine(number: int, item: int) -> str:
+    return f"e-{number}-{item}"
+
+
+def _model(_: int, item: int) -> Changes:
+    return {"name": f"m{item}", "backend": "openvino", "precision": "float32", "state": "Measured", "pods": 1}
 
 
 _ENGINE: Final = [
@@ -144,15 +140,15 @@ _POOL_AND_NODE: Final = [
         "HPINode",
         "status",
         "workloads must not name more than 128 engines together",
-        {"workloads": _workloads(32, 32, 32, 32)},
-        {"workloads": _workloads(32, 32, 32, 32, 1)},
+        _workloads("engines", _engine, 32, 32, 32, 32),
+        _workloads("engines", _engine, 32, 32, 32, 32, 1),
     ),
     pair_of(
         "HPINode",
         "status",
         "workloads must not name more than 64 models together",
-        {"workloads": _workloads_of_models(16, 16, 16, 16)},
-        {"workloads": _workloads_of_models(16, 16, 16, 16, 1)},
+        _workloads("models", _model, 16, 16, 16, 16),
+        _workloads("models", _model, 16, 16, 16, 16, 1),
     ),
 ]
 

@@ -101,7 +101,8 @@ class Builder:
         outcomes = self._choose(measured)
         chosen = next((outcome.engine_key for outcome in outcomes if outcome.verdict == "Chosen"), None)
         earlier, provisional = find_decision(resolution), measured.provisional
-        if provisional is not None and is_chosen_again(outcomes, _engine_of(earlier), self.chosen_before):
+        here = None if earlier is None else earlier.provisional_key
+        if provisional is not None and is_chosen_again(outcomes, here, self.chosen_before):
             provisional, outcomes = None, tuple(map(_as_chosen_twice, outcomes))
         return Decision(
             resolution=resolution.document,
@@ -287,13 +288,6 @@ def is_chosen_again(outcomes: Sequence[Outcome], *before: str | None) -> bool:
         before: Keys of engines that were chosen before; None: nothing was.
     """
     return any(one.verdict == "Chosen" and one.engine_key is not None and one.engine_key in before for one in outcomes)
-
-
-def _engine_of(earlier: Decision | None) -> str | None:
-    """Return the key of the engine that an earlier choice under load chose."""
-    if earlier is None or earlier.provisional is None or earlier.chosen is None:
-        return None
-    return earlier.chosen.engine_key
 
 
 def _as_chosen_twice(outcome: Outcome) -> Outcome:

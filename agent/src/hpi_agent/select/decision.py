@@ -102,6 +102,11 @@ class Decision:
         return next((outcome for outcome in self.outcomes if outcome.verdict == "Chosen"), None)
 
     @property
+    def provisional_key(self) -> str | None:
+        """Key of the engine that was chosen on busy cores; None: the choice is final, or nothing was chosen."""
+        return None if self.provisional is None or self.chosen is None else self.chosen.engine_key
+
+    @property
     def is_shareable(self) -> bool:
         """Whether others may use it: it chose something, and nobody has to choose again."""
         return self.provisional is None and self.chosen is not None

@@ -180,7 +180,7 @@ def engines_of(pipeline: Document, hpi_nodes: dict[str, Document]) -> set[str]:
 
 def _under(reader: Reader, pods: Iterable[Document]) -> dict[str, Document]:
     """Return the HPINodes that pods are on, whose agents tell what serves."""
-    return dict(reader.named(HPI_NODES, {str(node) for pod in pods if (node := part(pod, "spec").get("nodeName"))}))
+    return reader.named(HPI_NODES, {str(node) for pod in pods if (node := part(pod, "spec").get("nodeName"))})
 
 
 def _built_ahead(reader: Reader, pipeline: Document) -> set[str]:

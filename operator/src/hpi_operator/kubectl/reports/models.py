@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from hpi_operator.kubectl.reports.base import Report
 from hpi_operator.kubectl.reports.documents import Document, listed
+from hpi_operator.kubectl.reports.pods import workload
 
 
 class ModelLine(Report):
@@ -38,11 +39,8 @@ def model_lines(hpi_nodes: Iterable[Document], namespace: str, pipeline: str, re
     """
     found: dict[tuple[str, str], list[Document]] = {}
     for node in hpi_nodes:
-        for work in listed(node, "status", "workloads"):
-            if (work.get("namespace"), work.get("pipeline"), work.get("revision")) != (namespace, pipeline, revision):
-                continue
-            for one in listed(work, "models"):
-                found.setdefault((str(one.get("name")), str(one.get("backend"))), []).append(one)
+        for one in listed(workload(node, namespace, pipeline, revision), "models"):
+            found.setdefault((str(one.get("name")), str(one.get("backend"))), []).append(one)
     return tuple(
         ModelLine(
             name=name,
@@ -55,6 +53,17 @@ def model_lines(hpi_nodes: Iterable[Document], namespace: str, pipeline: str, re
         )
         for (name, backend), told in sorted(found.items())
     )
+
+
+def without_engine(models: Iterable[ModelLine], told: Iterable[str]) -> list[ModelLine]:
+    """Return the models that no HPIEngine tells of.
+
+    Args:
+        models: All that serve.
+        told: Models of the HPIEngines that are shown.
+    """
+    names = set(told)
+    return [one for one in models if one.name not in names]
 
 
 def _each_once(told: Iterable[Document], field: str) -> str:

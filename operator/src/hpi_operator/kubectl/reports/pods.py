@@ -105,7 +105,8 @@ def pod_lines(pods: Iterable[Document], hpi_nodes: Mapping[str, Document], pipel
         if labels_of(one).get(PART, "serving") != "serving":
             continue
         view = seen_pod(one)
-        work = _workload(hpi_nodes.get(view.node or ""), str(part(one, "metadata").get("namespace")), pipeline, view)
+        namespace = str(part(one, "metadata").get("namespace"))
+        work = workload(hpi_nodes.get(view.node or ""), namespace, pipeline, view.revision)
         found.setdefault(view.revision, []).append(pod_line(one, view, work))
     return {revision: sorted(lines, key=_urgency) for revision, lines in found.items()}
 
@@ -157,8 +158,9 @@ def _out_of_memory(pod: Document) -> bool:
     )
 
 
-def _workload(hpi_node: Document | None, namespace: str, pipeline: str, view: PodView) -> Document:
-    wanted = namespace, pipeline, view.revision
+def workload(hpi_node: Document | None, namespace: str, pipeline: str, revision: str) -> Document:
+    """Return what the agent of a node says of the pods of a revision; empty: nothing."""
+    wanted = namespace, pipeline, revision
     for one in () if hpi_node is None else listed(hpi_node, "status", "workloads"):
         if (one.get("namespace"), one.get("pipeline"), one.get("revision")) == wanted:
             return one

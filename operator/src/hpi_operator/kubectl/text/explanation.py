@@ -7,6 +7,7 @@ from typing import Final
 
 from hpi_operator.kubectl.reports.engines import CHOSEN, REJECTED, Candidate, EngineChoice
 from hpi_operator.kubectl.reports.explanation import Explanation
+from hpi_operator.kubectl.reports.models import without_engine
 from hpi_operator.kubectl.text.terminal import Cell, Row, Style, folded, table
 from hpi_operator.kubectl.text.words import (
     asked_words,
@@ -81,7 +82,6 @@ def _runtimes(report: Explanation, style: Style) -> Iterator[str]:
 
 def _served(report: Explanation, style: Style) -> Iterator[str]:
     """Yield what serves where no HPIEngine says why."""
-    told = {one.engine.model for one in report.models}
     rows: list[Row] = [
         (
             INDENT + one.name,
@@ -91,8 +91,7 @@ def _served(report: Explanation, style: Style) -> Iterator[str]:
             state_cell(one.state),
             f"{one.pods} pod{'' if one.pods == 1 else 's'}",
         )
-        for one in report.served
-        if one.name not in told
+        for one in without_engine(report.served, (one.engine.model for one in report.models))
     ]
     if rows:
         yield ""

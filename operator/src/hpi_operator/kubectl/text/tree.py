@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from hpi_operator.kubectl.reports.engines import EngineLine
-from hpi_operator.kubectl.reports.models import ModelLine
+from hpi_operator.kubectl.reports.models import ModelLine, without_engine
 from hpi_operator.kubectl.reports.pods import PodLine
 from hpi_operator.kubectl.reports.tree import EngineInUse, PipelineTree, RevisionLine
 from hpi_operator.kubectl.text.terminal import Cell, Colour, Row, Style, folded, table
@@ -99,7 +99,8 @@ def _rows(report: PipelineTree, style: Style) -> Iterator[Row]:
         children: list[Row] = [_pod_row(one) for one in shown]
         children += [(f"and {len(hidden)} more pods", "", "", "", "", "", "", "")] if hidden else []
         children += [_engine_row(one) for one in revision.engines]
-        children += [_model_row(one) for one in without_engine(revision)]
+        told = (one.engine.model for one in revision.engines)
+        children += [_model_row(one) for one in without_engine(revision.models, told)]
         for number, child in enumerate(children):
             mark = last if number == len(children) - 1 else branch
             yield (f"{inner}{mark}{_text(child)}", *child[1:])
@@ -164,12 +165,6 @@ def _engine_row(used: EngineInUse) -> Row:
         Cell(milliseconds(engine.p99_microseconds), right=True),
         engine.reason,
     )
-
-
-def without_engine(revision: RevisionLine) -> list[ModelLine]:
-    """Return the models of a revision that no HPIEngine tells of."""
-    told = {one.engine.model for one in revision.engines}
-    return [one for one in revision.models if one.name not in told]
 
 
 def _model_row(model: ModelLine) -> Row:
